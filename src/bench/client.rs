@@ -1,0 +1,188 @@
+//! One connection of the load generator.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use mio::net::{TcpStream, UnixStream};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::workload::{Operation, Workload, WrongReply};
+use crate::ring::{Pool, Ring};
+use crate::server::stream::Stream;
+use crate::wire::frame::{self, Frame, PREFIX_LENGTH};
+use crate::wire::reply::{self, Reply};
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A request that waits for its reply. Times are nanoseconds after the start of the run.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlight {
+    pub operation: Operation,
+    /// When it should have been sent; in a closed loop, when it was.
+    pub due_ns: u64,
+    pub sent_ns: u64,
+}
+
+/// A reply and the request that it answers.
+#[derive(Debug)]
+pub struct Answered {
+    pub request: InFlight,
+    pub result: Result<(), WrongReply>,
+}
+
+/// Bytes offered to a read at least: replies to a deep pipeline.
+const READ_LENGTH_MIN: usize = 4096;
+
+/// A connection with its simulated Ray client.
+#[derive(Debug)]
+pub struct Client {
+    pub stream: Stream,
+    pub workload: Workload,
+    /// Schedules sent, for the plan of an open loop.
+    pub planned_sent: u64,
+    /// Whether writable events are asked for.
+    pub write_interest: bool,
+    input: Ring,
+    output: Vec<u8>,
+    /// Bytes of `output` that are written.
+    written: usize,
+    /// Writes that `output` is cut into: a whole batch, or like the original client, prefix and body apart.
+    writes: VecDeque<usize>,
+    split_writes: bool,
+    in_flight: VecDeque<InFlight>,
+}
+
+impl Client {
+    /// Connects; waits for the connection to stand.
+    pub fn connect(target: &Target, workload: Workload, split_writes: bool) -> io::Result<Self> {
+        let (domain, address) = match target {
+            Target::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+            Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        };
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        socket.connect(&address)?;
+        socket.set_nonblocking(true)?;
+        let stream = match target {
+            Target::Tcp(_) => {
+                // The original client leaves Nagle's algorithm on, and so does the imitation of its writes.
+                socket.set_tcp_nodelay(!split_writes)?;
+                Stream::Tcp(TcpStream::from_std(socket.into()))
+            }
+            Target::Unix(_) => Stream::Unix(UnixStream::from_std(socket.into())),
+        };
+        Ok(Self {
+            stream,
+            workload,
+            planned_sent: 0,
+            write_interest: false,
+            input: Ring::default(),
+            output: Vec::new(),
+            written: 0,
+            writes: VecDeque::new(),
+            split_writes,
+            in_flight: VecDeque::new(),
+        })
+    }
+
+    /// Requests that wait for their replies.
+    #[inline]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether requests wait for the socket to take them.
+    #[inline]
+    pub fn is_write_blocked(&self) -> bool {
+        self.written < self.output.len()
+    }
+
+    /// Queues a request for the next [`Client::flush`].
+    #[inline]
+    pub fn push(&mut self, operation: Operation, due_ns: u64, sent_ns: u64) {
+        let start = self.output.len();
+        self.workload.append_frame(&operation, &mut self.output);
+        if self.split_writes {
+            self.writes.extend([PREFIX_LENGTH, self.output.len() - start - PREFIX_LENGTH]);
+        }
+        self.in_flight.push_back(InFlight { operation, due_ns, sent_ns });
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while self.is_write_blocked() {
+            let left = self.output.len() - self.written;
+            let length = self.writes.front().copied().unwrap_or(left);
+            match self.stream.write(&self.output[self.written..self.written + length]) {
+                Ok(count) => {
+                    self.written += count;
+                    if let Some(write) = self.writes.front_mut() {
+                        *write -= count;
+                        if *write == 0 {
+                            self.writes.pop_front();
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.output.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Reads once, and returns whether there may be more to read.
+    ///
+    /// # Errors
+    /// When the connection is lost or closed.
+    pub fn read(&mut self, pool: &mut Pool) -> io::Result<bool> {
+        let room = self.input.room(READ_LENGTH_MIN, pool).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let length = room.len();
+        match self.stream.read(room) {
+            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
+            Ok(count) => {
+                self.input.produce(count);
+                Ok(count == length)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next whole reply that was read, checked against the books.
+    ///
+    /// # Errors
+    /// When what came is no reply, or answers nothing.
+    #[inline]
+    pub fn next_answer(&mut self) -> io::Result<Option<Answered>> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let length_max = reply::FRAME_LENGTH_MAX - PREFIX_LENGTH;
+        match frame::split(self.input.waiting(), length_max).map_err(|error| invalid(error.to_string()))? {
+            Frame::Partial { .. } => Ok(None),
+            Frame::Complete { message, consumed } => {
+                let Some(request) = self.in_flight.pop_front() else {
+                    return Err(invalid("a reply without a request".to_owned()));
+                };
+                let result = self.workload.check(&request.operation, Reply::parse(message));
+                self.input.consume(consumed);
+                Ok(Some(Answered { request, result }))
+            }
+        }
+    }
+}

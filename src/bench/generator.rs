@@ -1,0 +1,402 @@
+//! The loop of the load generator.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use mio::{Events, Poll, Token};
+
+use super::client::{Answered, Client, Target};
+use super::plan::Plan;
+use super::workload::{Mix, Operation, Workload, WrongReply};
+use crate::ring::Pool;
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub connections: usize,
+    /// Nodes of each connection.
+    pub nodes: usize,
+    /// Requests in flight on a connection at most.
+    pub pipeline: usize,
+    /// How long is measured, after the warm-up.
+    pub duration: Duration,
+    pub warmup: Duration,
+    /// Ends the measurement early, after so many schedules.
+    pub requests_max: Option<u64>,
+    pub seed: u64,
+    /// Number of different demands.
+    pub shapes: usize,
+    pub mix: Mix,
+    /// Schedules a second over all connections, for an open loop; a closed loop sends when a reply has come.
+    pub rate: Option<f64>,
+    /// Send prefix and body in two writes with Nagle's algorithm on, as the original client does.
+    pub split_writes: bool,
+    /// The peer is the echo, whose answers are fixed.
+    pub echo: bool,
+}
+
+/// What went wrong in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// Wrong replies, by kind.
+    pub kind: u64,
+    pub unknown_node: u64,
+    pub does_not_fit: u64,
+    pub refused_though_feasible: u64,
+    /// Requests without a reply when the run ended, or when their connection was lost.
+    pub unanswered: u64,
+    /// Connections lost.
+    pub connections_lost: u64,
+    /// The first error in words.
+    pub first: Option<String>,
+}
+
+impl Errors {
+    /// All errors together.
+    pub fn total(&self) -> u64 {
+        self.kind
+            + self.unknown_node
+            + self.does_not_fit
+            + self.refused_though_feasible
+            + self.unanswered
+            + self.connections_lost
+    }
+
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Errors) {
+        self.kind += other.kind;
+        self.unknown_node += other.unknown_node;
+        self.does_not_fit += other.does_not_fit;
+        self.refused_though_feasible += other.refused_though_feasible;
+        self.unanswered += other.unanswered;
+        self.connections_lost += other.connections_lost;
+        self.first = self.first.take().or_else(|| other.first.clone());
+    }
+
+    fn wrong_reply(&mut self, wrong: WrongReply, operation: &Operation) {
+        *match wrong {
+            WrongReply::Kind => &mut self.kind,
+            WrongReply::UnknownNode => &mut self.unknown_node,
+            WrongReply::DoesNotFit => &mut self.does_not_fit,
+            WrongReply::RefusedThoughFeasible => &mut self.refused_though_feasible,
+        } += 1;
+        self.first.get_or_insert_with(|| format!("wrong reply ({wrong:?}) to {operation:?}"));
+    }
+}
+
+/// What a run has measured. Latencies in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    /// Of schedules, from when each was due. In a closed loop that is when it was sent.
+    pub latency_ns: Histogram<u64>,
+    /// Of schedules, from when each was sent.
+    pub uncorrected_ns: Histogram<u64>,
+    /// How much later than due schedules were sent.
+    pub lag_ns: Histogram<u64>,
+    /// Schedules answered in the measured time.
+    pub schedules: u64,
+    /// Requests of all kinds answered in the measured time.
+    pub messages: u64,
+    /// The measured time.
+    pub elapsed: Duration,
+    pub errors: Errors,
+}
+
+/// Significant digits of the histograms.
+const DIGITS: u8 = 3;
+
+impl Measurement {
+    fn new() -> Self {
+        // The number of digits is in the range that the histogram takes.
+        let histogram = || Histogram::new(DIGITS).expect("3 digits are a valid precision");
+        Self {
+            latency_ns: histogram(),
+            uncorrected_ns: histogram(),
+            lag_ns: histogram(),
+            schedules: 0,
+            messages: 0,
+            elapsed: Duration::ZERO,
+            errors: Errors::default(),
+        }
+    }
+
+    /// Schedules answered a second.
+    pub fn requests_per_second(&self) -> f64 {
+        self.schedules as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// Messages of all kinds answered a second.
+    pub fn messages_per_second(&self) -> f64 {
+        self.messages as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Told how far a run is, from 0 to 1, now and then.
+pub type Progress<'a> = &'a mut dyn FnMut(f64);
+
+/// Requests sent to set a connection up before replies are awaited: all nodes are reported first.
+const SET_UP_PIPELINE: usize = 256;
+
+/// How long the last replies may take when a run ends, and the first when it sets up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A wait for the next request in an open loop that is shorter than this is spent polling, since a sleep
+/// is too coarse.
+const SPIN: Duration = Duration::from_millis(2);
+
+const PROGRESS_INTERVAL_NS: u64 = 500_000_000;
+
+const EVENTS_MAX: usize = 1024;
+
+struct Generator<'a> {
+    config: &'a Config,
+    poll: Poll,
+    pool: Pool,
+    clients: Vec<Option<Client>>,
+    start: Instant,
+    plan: Option<Plan>,
+    /// Requests of the plan that their connections know to be due.
+    planned: u64,
+    /// No new schedules are sent.
+    stopping: bool,
+    measure_from_ns: u64,
+    measure_until_ns: u64,
+    measurement: Measurement,
+}
+
+/// Runs the load against a server.
+///
+/// # Errors
+/// When no connection can be made, or setting up fails. Later faults are counted.
+pub fn run(config: &Config, target: &Target, progress: Progress<'_>) -> io::Result<Measurement> {
+    let mut generator = Generator::set_up(config, target)?;
+    generator.run(progress)?;
+    Ok(generator.measurement)
+}
+
+impl<'a> Generator<'a> {
+    fn set_up(config: &'a Config, target: &Target) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut clients = Vec::with_capacity(config.connections);
+        for index in 0..config.connections {
+            let seed = config.seed.wrapping_add(index as u64);
+            let workload = Workload::new(config.mix, config.echo, config.nodes, config.shapes, seed);
+            let mut client = Client::connect(target, workload, config.split_writes)?;
+            client.stream.register(poll.registry(), Token(index))?;
+            clients.push(Some(client));
+        }
+        let mut generator = Self {
+            config,
+            poll,
+            pool: Pool::default(),
+            clients,
+            start: Instant::now(),
+            plan: None,
+            planned: 0,
+            stopping: true,
+            measure_from_ns: u64::MAX,
+            measure_until_ns: u64::MAX,
+            measurement: Measurement::new(),
+        };
+        generator.report_nodes()?;
+        Ok(generator)
+    }
+
+    /// Reports the nodes of every connection and waits for the acknowledgements.
+    fn report_nodes(&mut self) -> io::Result<()> {
+        for index in 0..self.clients.len() {
+            self.send_due(index, SET_UP_PIPELINE);
+        }
+        let deadline = Instant::now() + PATIENCE.max(Duration::from_millis(self.config.nodes as u64));
+        self.drain(SET_UP_PIPELINE, deadline)?;
+        let errors = &self.measurement.errors;
+        match &errors.first {
+            Some(first) => Err(io::Error::other(format!("reporting the nodes failed: {first}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn run(&mut self, progress: Progress<'_>) -> io::Result<()> {
+        self.start = Instant::now();
+        self.plan = self.config.rate.map(|rate| Plan::new(rate, self.clients.len()));
+        self.stopping = false;
+        self.measure_from_ns = nanoseconds(self.config.warmup);
+        let whole_ns = self.measure_from_ns + nanoseconds(self.config.duration);
+        self.measure_until_ns = whole_ns;
+        let mut progress_at_ns = 0;
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        if self.plan.is_none() {
+            (0..self.clients.len()).for_each(|index| self.send_due(index, self.config.pipeline));
+        }
+        loop {
+            let now_ns = self.elapsed_ns();
+            if now_ns >= whole_ns || self.is_enough() || self.clients.iter().all(Option::is_none) {
+                break;
+            }
+            if now_ns >= progress_at_ns {
+                progress_at_ns = now_ns + PROGRESS_INTERVAL_NS;
+                progress(now_ns as f64 / whole_ns as f64);
+            }
+            self.send_planned(now_ns);
+            let rest = Duration::from_nanos(whole_ns - now_ns).min(Duration::from_millis(500));
+            self.poll_once(&mut events, self.wait(rest), self.config.pipeline)?;
+        }
+        // Replies that come later belong to requests that were measured, but not to the time.
+        let ended_ns = self.elapsed_ns();
+        self.measure_until_ns = self.measure_until_ns.min(ended_ns);
+        self.measurement.elapsed = Duration::from_nanos(ended_ns.saturating_sub(self.measure_from_ns));
+        self.stopping = true;
+        self.drain(self.config.pipeline, Instant::now() + PATIENCE)?;
+        for client in self.clients.iter().flatten() {
+            self.measurement.errors.unanswered += client.in_flight() as u64;
+        }
+        progress(1.0);
+        Ok(())
+    }
+
+    /// How long to sleep at most. A closed loop has nothing to do until a reply comes.
+    fn wait(&self, rest: Duration) -> Duration {
+        match &self.plan {
+            None => rest,
+            Some(plan) => match plan.wait(self.planned, self.elapsed_ns()) {
+                wait if wait < SPIN => Duration::ZERO,
+                wait => rest.min(wait - SPIN),
+            },
+        }
+    }
+
+    /// Waits for all replies; a wrong one or a lost connection is counted.
+    fn drain(&mut self, pipeline: usize, deadline: Instant) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while self.clients.iter().flatten().any(|client| client.in_flight() > 0) {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                break;
+            }
+            self.poll_once(&mut events, rest, pipeline)?;
+        }
+        Ok(())
+    }
+
+    fn poll_once(&mut self, events: &mut Events, wait: Duration, pipeline: usize) -> io::Result<()> {
+        match self.poll.poll(events, Some(wait)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        for event in &*events {
+            let Token(index) = event.token();
+            if let Err(error) = self.receive(index, event.is_read_closed()) {
+                self.lose(index, &error);
+                continue;
+            }
+            self.send_due(index, pipeline);
+        }
+        Ok(())
+    }
+
+    /// Reads replies until there are none; where the server has closed, until its end.
+    fn receive(&mut self, index: usize, closed: bool) -> io::Result<()> {
+        let Some(client) = &mut self.clients[index] else { return Ok(()) };
+        loop {
+            let more = client.read(&mut self.pool)?;
+            let now_ns = nanoseconds(self.start.elapsed());
+            while let Some(answer) = client.next_answer()? {
+                let in_time = now_ns >= self.measure_from_ns && now_ns < self.measure_until_ns;
+                self.measurement.messages += u64::from(in_time);
+                record(&mut self.measurement, &answer, now_ns, self.measure_from_ns, in_time);
+            }
+            if !more && !closed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells connections which of the plan's requests are due, and lets them send.
+    fn send_planned(&mut self, now_ns: u64) {
+        let Some(plan) = self.plan else { return };
+        let due = plan.due(now_ns);
+        // Each connection is told once, however many of its requests have become due.
+        let first = self.planned.max(due.saturating_sub(self.clients.len() as u64));
+        self.planned = self.planned.max(due);
+        for index in first..due {
+            self.send_due(plan.connection(index), self.config.pipeline);
+        }
+    }
+
+    /// Sends what a connection should send now, as far as its pipeline allows.
+    fn send_due(&mut self, index: usize, pipeline: usize) {
+        let now_ns = self.elapsed_ns();
+        let Some(client) = &mut self.clients[index] else { return };
+        while client.in_flight() < pipeline {
+            if let Some(operation) = client.workload.next_follow_up() {
+                client.push(operation, now_ns, now_ns);
+                continue;
+            }
+            if self.stopping {
+                break;
+            }
+            let due_ns = match &self.plan {
+                None => now_ns,
+                Some(plan) => match plan.connection_time_ns(index, client.planned_sent) {
+                    due_ns if due_ns <= now_ns => due_ns,
+                    _ => break,
+                },
+            };
+            client.planned_sent += 1;
+            let operation = client.workload.next_schedule();
+            client.push(operation, due_ns, now_ns);
+        }
+        let result = client.flush().and_then(|()| {
+            let blocked = client.is_write_blocked();
+            if blocked != std::mem::replace(&mut client.write_interest, blocked) {
+                client.stream.set_write_interest(self.poll.registry(), Token(index), blocked)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = result {
+            self.lose(index, &error);
+        }
+    }
+
+    fn lose(&mut self, index: usize, error: &io::Error) {
+        if let Some(client) = self.clients[index].take() {
+            let errors = &mut self.measurement.errors;
+            errors.connections_lost += 1;
+            errors.unanswered += client.in_flight() as u64;
+            errors.first.get_or_insert_with(|| format!("connection lost: {error}"));
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.config.requests_max.is_some_and(|requests_max| self.measurement.schedules >= requests_max)
+    }
+
+    #[inline]
+    fn elapsed_ns(&self) -> u64 {
+        nanoseconds(self.start.elapsed())
+    }
+}
+
+#[inline]
+fn record(measurement: &mut Measurement, answer: &Answered, now_ns: u64, measure_from_ns: u64, in_time: bool) {
+    let Answered { request, result } = answer;
+    if let Err(wrong) = result {
+        measurement.errors.wrong_reply(*wrong, &request.operation);
+    }
+    if !matches!(request.operation, Operation::Schedule { .. }) {
+        return;
+    }
+    measurement.schedules += u64::from(in_time);
+    if request.due_ns >= measure_from_ns {
+        measurement.latency_ns.saturating_record(now_ns - request.due_ns);
+        measurement.uncorrected_ns.saturating_record(now_ns - request.sent_ns);
+        measurement.lag_ns.saturating_record(request.sent_ns - request.due_ns);
+    }
+}
+
+#[inline]
+fn nanoseconds(duration: Duration) -> u64 {
+    // 584 years fit.
+    duration.as_nanos() as u64
+}

@@ -1,0 +1,14 @@
+//! The load generator: measures the latency of schedule requests as a client sees it.
+//!
+//! A [`generator`] drives one [`client`] a connection, each with its [`workload`]: messages to send, and books to
+//! check every reply against. In an open loop the [`plan`] says when each request should leave, and latency counts
+//! from then, so that a slow server cannot hide behind requests that were not sent (coordinated omission). The
+//! [`report`] shows the figures. [`echo`] is the do-nothing peer, [`peer`] a server of our own to measure.
+
+pub mod client;
+pub mod echo;
+pub mod generator;
+pub mod peer;
+pub mod plan;
+pub mod report;
+pub mod workload;

@@ -1,0 +1,226 @@
+//! What a run has measured, as a table for people and as JSON.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use super::generator::{Config, Errors, Measurement};
+
+/// The percentiles that are reported, with their names in the table and in JSON.
+const PERCENTILES: [(f64, &str, &str); 5] = [
+    (50.0, "p50", "p50"),
+    (90.0, "p90", "p90"),
+    (99.0, "p99", "p99"),
+    (99.9, "p99.9", "p99_9"),
+    (99.99, "p99.99", "p99_99"),
+];
+
+/// A table of one measurement.
+pub fn table(config: &Config, target: &str, measurement: &Measurement) -> String {
+    let mut text = String::new();
+    line(&mut text, &header(config, target));
+    let mut rows = vec![("latency", &measurement.latency_ns)];
+    if config.rate.is_some() {
+        rows.push(("uncorrected", &measurement.uncorrected_ns));
+        rows.push(("generator lag", &measurement.lag_ns));
+    }
+    let names = PERCENTILES.map(|(_, name, _)| name);
+    line(&mut text, &row("µs", names.into_iter().chain(["max", "mean"]).map(str::to_owned)));
+    for (name, histogram) in rows {
+        let percentiles = PERCENTILES.map(|(percentile, ..)| histogram.value_at_percentile(percentile) as f64);
+        let values = percentiles.into_iter().chain([histogram.max() as f64, histogram.mean()]);
+        line(&mut text, &row(name, values.map(microseconds)));
+    }
+    line(
+        &mut text,
+        &format!(
+            "{:.0} requests/s ({:.0} messages/s), {} in {:.2} s, {} errors",
+            measurement.requests_per_second(),
+            measurement.messages_per_second(),
+            measurement.schedules,
+            measurement.elapsed.as_secs_f64(),
+            measurement.errors.total()
+        ),
+    );
+    if let Some(first) = &measurement.errors.first {
+        line(&mut text, &format!("first error: {first}"));
+    }
+    text
+}
+
+/// What was measured, in a line.
+pub fn header(config: &Config, target: &str) -> String {
+    let loop_kind = match config.rate {
+        Some(rate) => format!("open loop at {rate:.0}/s"),
+        None => "closed loop".to_owned(),
+    };
+    format!(
+        "{target}: {} connections x {} nodes, {} in flight, {} mix of {} shapes, {loop_kind}{}",
+        config.connections,
+        config.nodes,
+        config.pipeline,
+        config.mix.name(),
+        config.shapes,
+        if config.split_writes { ", split writes" } else { "" }
+    )
+}
+
+fn row(name: &str, values: impl Iterator<Item = String>) -> String {
+    values.fold(format!("{name:<14}"), |mut row, value| {
+        // Writing to a string does not fail.
+        _ = write!(row, "{value:>10}");
+        row
+    })
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn microseconds(nanoseconds: f64) -> String {
+    format!("{:.1}", nanoseconds / 1e3)
+}
+
+/// Every figure of a measurement and what it was made with.
+pub fn json(config: &Config, target: &str, measurement: &Measurement) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "debug_build": cfg!(debug_assertions),
+        "target": target,
+        "configuration": configuration(config),
+        "latency_ns": histogram(&measurement.latency_ns),
+        "uncorrected_latency_ns": histogram(&measurement.uncorrected_ns),
+        "generator_lag_ns": histogram(&measurement.lag_ns),
+        "requests": measurement.schedules,
+        "messages": measurement.messages,
+        "seconds": measurement.elapsed.as_secs_f64(),
+        "requests_per_second": measurement.requests_per_second(),
+        "messages_per_second": measurement.messages_per_second(),
+        "errors": measurement.errors.total(),
+        "errors_by_kind": errors(&measurement.errors),
+    })
+}
+
+fn configuration(config: &Config) -> Value {
+    json!({
+        "connections": config.connections,
+        "nodes": config.nodes,
+        "pipeline": config.pipeline,
+        "duration_seconds": config.duration.as_secs_f64(),
+        "warmup_seconds": config.warmup.as_secs_f64(),
+        "requests": config.requests_max,
+        "seed": config.seed,
+        "shapes": config.shapes,
+        "mix": config.mix.name(),
+        "rate": config.rate,
+        "split_writes": config.split_writes,
+        "echo": config.echo,
+    })
+}
+
+fn histogram(histogram: &Histogram<u64>) -> Value {
+    let mut value = json!({});
+    for (percentile, _, name) in PERCENTILES {
+        value[name] = histogram.value_at_percentile(percentile).into();
+    }
+    value["max"] = histogram.max().into();
+    value["mean"] = histogram.mean().into();
+    value["count"] = histogram.len().into();
+    value
+}
+
+fn errors(errors: &Errors) -> Value {
+    json!({
+        "wrong_kind": errors.kind,
+        "unknown_node": errors.unknown_node,
+        "does_not_fit": errors.does_not_fit,
+        "refused_though_feasible": errors.refused_though_feasible,
+        "unanswered": errors.unanswered,
+        "connections_lost": errors.connections_lost,
+        "first": errors.first,
+    })
+}
+
+/// Two peers measured in turns: the medians over the rounds, and their ratios.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub scheduler: Medians,
+    pub echo: Medians,
+}
+
+/// Medians over the rounds of one peer. Latencies in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Medians {
+    pub p50_ns: f64,
+    pub p99_ns: f64,
+    pub requests_per_second: f64,
+}
+
+impl Medians {
+    /// The medians of several rounds, at least one.
+    pub fn of(rounds: &[Measurement]) -> Self {
+        let median_of = |figure: &dyn Fn(&Measurement) -> f64| median(rounds.iter().map(figure).collect());
+        Self {
+            p50_ns: median_of(&|round| round.latency_ns.value_at_percentile(50.0) as f64),
+            p99_ns: median_of(&|round| round.latency_ns.value_at_percentile(99.0) as f64),
+            requests_per_second: median_of(&Measurement::requests_per_second),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "p50_ns": self.p50_ns, "p99_ns": self.p99_ns, "requests_per_second": self.requests_per_second })
+    }
+}
+
+impl Comparison {
+    /// The scheduler's figures over the echo's.
+    fn ratios(&self) -> [(&'static str, f64); 3] {
+        [
+            ("p50", self.scheduler.p50_ns / self.echo.p50_ns),
+            ("p99", self.scheduler.p99_ns / self.echo.p99_ns),
+            ("requests_per_second", self.scheduler.requests_per_second / self.echo.requests_per_second),
+        ]
+    }
+
+    /// The comparison as a table.
+    pub fn table(&self, rounds: usize) -> String {
+        let mut text = String::new();
+        line(&mut text, &format!("medians of {rounds} interleaved rounds, µs and requests/s"));
+        line(&mut text, &row("", ["p50", "p99", "rate"].into_iter().map(str::to_owned)));
+        for (name, medians) in [("scheduler", &self.scheduler), ("echo", &self.echo)] {
+            let latencies = [medians.p50_ns, medians.p99_ns].map(microseconds);
+            line(&mut text, &row(name, latencies.into_iter().chain([format!("{:.0}", medians.requests_per_second)])));
+        }
+        line(&mut text, &row("ratio", self.ratios().into_iter().map(|(_, ratio)| format!("{ratio:.3}"))));
+        text
+    }
+
+    /// The comparison as JSON.
+    pub fn json(&self) -> Value {
+        let mut ratio = json!({});
+        for (name, value) in self.ratios() {
+            ratio[name] = value.into();
+        }
+        json!({ "scheduler": self.scheduler.json(), "echo": self.echo.json(), "ratio": ratio })
+    }
+}
+
+/// The middle of some figures, at least one.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}

@@ -1,0 +1,94 @@
+//! The command line: one file a subcommand, with its arguments and what it runs.
+//!
+//! Exit codes: 0 done, 1 failure, 2 usage.
+
+mod bench;
+mod process;
+mod serve;
+mod values;
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+/// External scheduler for Ray: decides in microseconds which node runs a task.
+#[derive(FromArgs, Debug)]
+struct Arguments {
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Bench(Box<bench::Bench>),
+}
+
+/// Why a command ended without doing what it should.
+#[derive(Debug)]
+pub enum CommandError {
+    /// It was called wrongly.
+    Usage(String),
+    /// It failed.
+    Failure(String),
+}
+
+impl CommandError {
+    fn failure(what: impl fmt::Display, cause: impl fmt::Display) -> Self {
+        Self::Failure(format!("{what}: {cause}"))
+    }
+}
+
+const USAGE_EXIT_CODE: u8 = 2;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = match std::env::args_os().skip(1).map(|argument| argument.into_string()).collect() {
+        Ok(arguments) => arguments,
+        Err(argument) => return usage(&format!("not valid UTF-8: {}", argument.display())),
+    };
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if matches!(arguments[..], ["--version" | "-V"]) {
+        print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match Arguments::from_args(&[env!("CARGO_PKG_NAME")], &arguments) {
+        Ok(arguments) => arguments,
+        Err(exit) if exit.status.is_ok() => {
+            print(exit.output.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(exit) => return usage(exit.output.trim_end()),
+    };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).format_timestamp_millis().init();
+    let result = match arguments.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Bench(bench) => bench.run(),
+    };
+    match result {
+        Ok(exit_code) => exit_code,
+        Err(CommandError::Usage(message)) => usage(&message),
+        Err(CommandError::Failure(message)) => {
+            print_error(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage(message: &str) -> ExitCode {
+    print_error(message);
+    ExitCode::from(USAGE_EXIT_CODE)
+}
+
+/// Prints a line; where nobody reads standard output any more, that is no failure.
+fn print(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+fn print_error(message: &str) {
+    _ = writeln!(std::io::stderr(), "{}: {message}", env!("CARGO_PKG_NAME"));
+}

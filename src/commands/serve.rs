@@ -1,0 +1,111 @@
+//! `external-scheduler serve`: the server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use super::{CommandError, print, process, values};
+use crate::bench::echo::EchoService;
+use crate::execute::SchedulerService;
+use crate::scheduler::view::ViewOptions;
+use crate::server::listener::Listener;
+use crate::server::service::Service;
+use crate::server::{Limits, Server};
+
+/// Descriptors that are no connections: standard streams, listeners, the poll, the signals.
+const DESCRIPTORS_SPARE: u64 = 16;
+
+/// Serve Ray: listen, and answer which node runs a task.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "serve")]
+pub struct Serve {
+    /// address to listen on (default 127.0.0.1)
+    #[argh(option, short = 'a', default = "IpAddr::from([127, 0, 0, 1])")]
+    address: IpAddr,
+
+    /// port to listen on; 0 takes a free one (default 44444)
+    #[argh(option, short = 'p', default = "44444")]
+    port: u16,
+
+    /// unix socket to listen on as well
+    #[argh(option, arg_name = "path")]
+    unix: Option<PathBuf>,
+
+    /// who may connect to the unix socket, as a file mode (default 600: the same user)
+    #[argh(option, arg_name = "mode", default = "0o600", from_str_fn(values::mode))]
+    unix_mode: u32,
+
+    /// place tasks on free nodes only; else they may queue on nodes that are large enough
+    #[argh(switch)]
+    strict: bool,
+
+    /// connections at most; more are closed at once (default 10000)
+    #[argh(option, default = "10_000", from_str_fn(values::positive))]
+    max_connections: usize,
+
+    /// longest message; a peer that announces a longer one is disconnected (default 1MiB)
+    #[argh(option, arg_name = "size", default = "1 << 20", from_str_fn(values::bytes))]
+    max_frame: usize,
+
+    /// nodes at most in a view; more are acknowledged and ignored (default 100000)
+    #[argh(option, default = "100_000", from_str_fn(values::positive))]
+    max_nodes: usize,
+
+    /// run on this processor core only
+    #[argh(option, arg_name = "core")]
+    pin_cpu: Option<usize>,
+
+    /// answer without scheduling: the do-nothing peer that latencies are compared with
+    #[argh(switch)]
+    echo: bool,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<ExitCode, CommandError> {
+        if let Some(core) = self.pin_cpu {
+            process::pin_to_core(core).map_err(|error| CommandError::failure(format!("--pin-cpu {core}"), error))?;
+        }
+        if self.echo {
+            return self.serve(EchoService);
+        }
+        let options = ViewOptions { strict: self.strict, nodes_max: self.max_nodes };
+        self.serve(SchedulerService::new(options))
+    }
+
+    fn serve<V: Service>(&self, service: V) -> Result<ExitCode, CommandError> {
+        let listeners = self.listen()?;
+        let descriptors = process::raise_descriptor_limit();
+        if descriptors < self.max_connections as u64 + DESCRIPTORS_SPARE {
+            log::warn!("--max-connections is {}, but this process may open only {descriptors} files", self.max_connections);
+        }
+        let limits = Limits { connections_max: self.max_connections, frame_length_max: self.max_frame };
+        let addresses: Vec<String> = listeners.iter().map(Listener::to_string).collect();
+        let server =
+            Server::new(listeners, service, limits).map_err(|error| CommandError::failure("cannot start", error))?;
+        log::info!(
+            "external-scheduler {} limits: {} connections, {} nodes a view, frames of {} bytes{}",
+            env!("CARGO_PKG_VERSION"),
+            self.max_connections,
+            self.max_nodes,
+            self.max_frame,
+            if self.strict { "; strict" } else { "" }
+        );
+        for address in addresses {
+            print(&format!("listening on {address}"));
+        }
+        server.run().map_err(|error| CommandError::failure("the poll loop failed", error))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn listen(&self) -> Result<Vec<Listener>, CommandError> {
+        let address = SocketAddr::new(self.address, self.port);
+        let failure = |at: &dyn std::fmt::Display, error| CommandError::failure(format!("cannot listen on {at}"), error);
+        let mut listeners = vec![Listener::tcp(address).map_err(|error| failure(&address, error))?];
+        if let Some(path) = &self.unix {
+            listeners.push(Listener::unix(path, self.unix_mode).map_err(|error| failure(&path.display(), error))?);
+        }
+        Ok(listeners)
+    }
+}

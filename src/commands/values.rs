@@ -1,0 +1,110 @@
+//! Values of arguments: sizes, durations, file modes.
+
+use std::time::Duration;
+
+/// A number of bytes: `4096`, `64KiB`, `1MiB`, `2GiB`.
+pub fn bytes(value: &str) -> Result<usize, String> {
+    let (digits, unit) = split_unit(value);
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(format!("'{value}' is not a size: give bytes, or KiB, MiB, GiB (1MiB)")),
+    };
+    let number: usize = digits.parse().map_err(|_| format!("'{value}' is not a size: give bytes, or 64KiB, 1MiB"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("'{value}' is too large"))
+}
+
+/// A duration: `10` (seconds), `1.5s`, `200ms`, `3m`.
+pub fn duration(value: &str) -> Result<Duration, String> {
+    let (digits, unit) = split_unit(value);
+    let scale = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" => 1e-6,
+        "m" => 60.0,
+        _ => return Err(format!("'{value}' is not a duration: give seconds, or us, ms, s, m (200ms)")),
+    };
+    digits
+        .parse()
+        .ok()
+        .and_then(|number: f64| Duration::try_from_secs_f64(number * scale).ok())
+        .filter(|duration| *duration <= Duration::from_secs(24 * 3600))
+        .ok_or_else(|| format!("'{value}' is not a duration: give seconds up to a day, or 200ms, 3m"))
+}
+
+/// A number of requests a second: `5000`, `200k`, `1.5M`.
+pub fn rate(value: &str) -> Result<f64, String> {
+    let (digits, unit) = split_unit(value);
+    let scale = match unit {
+        "" => 1.0,
+        "k" => 1e3,
+        "M" => 1e6,
+        _ => return Err(format!("'{value}' is not a rate: give requests a second, 5000 or 200k")),
+    };
+    digits
+        .parse()
+        .map(|number: f64| number * scale)
+        .ok()
+        .filter(|rate| *rate > 0.0 && *rate <= 1e9)
+        .ok_or_else(|| format!("'{value}' is not a rate: give requests a second above 0, 5000 or 200k"))
+}
+
+/// The mode of a file in octal: `600`, `0660`.
+pub fn mode(value: &str) -> Result<u32, String> {
+    u32::from_str_radix(value, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("'{value}' is not a file mode: give three octal digits, like 660"))
+}
+
+/// A number that is at least 1.
+pub fn positive(value: &str) -> Result<usize, String> {
+    value.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("'{value}' is not a number above 0"))
+}
+
+fn split_unit(value: &str) -> (&str, &str) {
+    let end = value.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(value.len());
+    value.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_with_their_units() {
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("1MiB"), Ok(1 << 20));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
+        assert_eq!(rate("200k"), Ok(200_000.0));
+        assert_eq!(mode("0660"), Ok(0o660));
+        assert_eq!(positive("7"), Ok(7));
+    }
+
+    #[test]
+    fn other_values_are_refused_by_name() {
+        let refusals: [Result<(), String>; 14] = [
+            bytes("").map(drop),
+            bytes("-1").map(drop),
+            bytes("1.5MiB").map(drop),
+            bytes("99999999999GiB").map(drop),
+            duration("soon").map(drop),
+            duration("-1s").map(drop),
+            duration("1e300").map(drop),
+            duration("90000").map(drop),
+            rate("0").map(drop),
+            rate("fast").map(drop),
+            rate("9999999M").map(drop),
+            mode("888").map(drop),
+            mode("7777").map(drop),
+            positive("0").map(drop),
+        ];
+        for refusal in refusals {
+            assert!(refusal.as_ref().is_err_and(|message| message.starts_with('\'')), "{refusal:?}");
+        }
+    }
+}

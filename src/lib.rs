@@ -1,0 +1,22 @@
+//! The external scheduler for Ray: decides in microseconds which node runs a task.
+//!
+//! The modules in the order in which a request meets them: the [`server`]'s loop reads a connection's socket into its
+//! [`ring`] buffer, [`wire`] finds the frames there and turns them into typed requests, [`execute`]
+//! runs them against the [`scheduler`], and the reply goes back the same way. [`telemetry`] counts what happens.
+//! [`bench`] is the load generator that drives all this from outside, and [`commands`] the command line.
+
+pub mod server;
+
+pub mod ring;
+
+pub mod wire;
+
+pub mod execute;
+
+pub mod scheduler;
+
+pub mod telemetry;
+
+pub mod bench;
+
+pub mod commands;

@@ -1,0 +1,206 @@
+//! The buffer of one direction of a connection: bytes and offsets, no I/O.
+//!
+//! Bytes come in at the tail and leave at the head. What waits is always one contiguous slice, so that a
+//! frame is parsed where it was received. The offsets go round by returning to the start: for nothing
+//! when the ring runs empty, which is after nearly every batch, and else by moving what waits down once the
+//! room at the end is short; that is less than one frame for each trip round the storage, so that contiguity
+//! costs less than a mirrored mapping would in page faults.
+//!
+//! A ring that holds nothing owns nothing: its storage goes back to the [`Pool`] and the next ring that
+//! needs some takes it while it is still in the cache. Idle connections thus cost no buffer.
+
+use std::collections::TryReserveError;
+
+/// Storage that a ring starts with, in bytes: some 500 requests, and one page less than what a read costs
+/// to copy anyway. Rings that need more grow by doubling.
+pub const STORAGE_LENGTH: usize = 16 * 1024;
+
+/// Storages that are kept for reuse. What more is given back is freed: 4 MiB are kept after a burst.
+const POOLED_MAX: usize = 256;
+
+/// Storage of rings that are not in use, shared by all connections of a loop.
+#[derive(Debug, Default)]
+pub struct Pool {
+    storages: Vec<Box<[u8]>>,
+}
+
+impl Pool {
+    fn take(&mut self) -> Box<[u8]> {
+        self.storages.pop().unwrap_or_else(|| vec![0; STORAGE_LENGTH].into_boxed_slice())
+    }
+
+    fn give(&mut self, storage: Box<[u8]>) {
+        if storage.len() == STORAGE_LENGTH && self.storages.len() < POOLED_MAX {
+            self.storages.push(storage);
+        }
+    }
+}
+
+/// Invariant: `head <= tail <= storage.len()`; `storage[head..tail]` is what waits, `storage[tail..]` is room.
+#[derive(Debug, Default)]
+pub struct Ring {
+    storage: Box<[u8]>,
+    head: usize,
+    tail: usize,
+}
+
+impl Ring {
+    /// What waits, oldest first.
+    #[inline]
+    pub fn waiting(&self) -> &[u8] {
+        &self.storage[self.head..self.tail]
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// Takes `count` bytes off the front.
+    #[inline]
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.tail - self.head, "consumed {count} bytes of {}", self.tail - self.head);
+        self.head += count;
+        if self.is_empty() {
+            self.head = 0;
+            self.tail = 0;
+        }
+    }
+
+    /// Room for at least `length` bytes behind what waits. The storage grows only if it must, and then to
+    /// less than twice what is held.
+    ///
+    /// # Errors
+    /// When there is no memory for it; what waits is kept.
+    #[inline]
+    pub fn room(&mut self, length: usize, pool: &mut Pool) -> Result<&mut [u8], TryReserveError> {
+        if self.storage.len() - self.tail < length {
+            self.make_room(length, pool)?;
+        }
+        Ok(&mut self.storage[self.tail..])
+    }
+
+    #[cold]
+    fn make_room(&mut self, length: usize, pool: &mut Pool) -> Result<(), TryReserveError> {
+        let waiting = self.tail - self.head;
+        let needed = waiting + length;
+        if needed > self.storage.len() {
+            let bigger = if needed <= STORAGE_LENGTH { pool.take() } else { zeroed(needed.next_power_of_two())? };
+            let old = std::mem::replace(&mut self.storage, bigger);
+            self.storage[..waiting].copy_from_slice(&old[self.head..self.tail]);
+            pool.give(old);
+        } else {
+            self.storage.copy_within(self.head..self.tail, 0);
+        }
+        self.head = 0;
+        self.tail = waiting;
+        Ok(())
+    }
+
+    /// Adds the first `count` bytes of the [`Ring::room`], which have been written, to what waits.
+    #[inline]
+    pub fn produce(&mut self, count: usize) {
+        assert!(count <= self.storage.len() - self.tail, "produced {count} bytes into a smaller room");
+        self.tail += count;
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// When there is no memory for it; nothing is appended then.
+    #[inline]
+    pub fn append(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), TryReserveError> {
+        self.room(bytes.len(), pool)?[..bytes.len()].copy_from_slice(bytes);
+        self.produce(bytes.len());
+        Ok(())
+    }
+
+    /// Gives the storage back if nothing waits.
+    #[inline]
+    pub fn rest(&mut self, pool: &mut Pool) {
+        if self.is_empty() && !self.storage.is_empty() {
+            self.clear(pool);
+        }
+    }
+
+    /// Drops what waits and gives the storage back.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        pool.give(std::mem::take(&mut self.storage));
+        self.head = 0;
+        self.tail = 0;
+    }
+}
+
+fn zeroed(length: usize) -> Result<Box<[u8]>, TryReserveError> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length)?;
+    bytes.resize(length, 0);
+    Ok(bytes.into_boxed_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_ring_owns_nothing() {
+        let mut pool = Pool::default();
+        let mut ring = Ring::default();
+        assert_eq!(ring.storage.len(), 0);
+        ring.append(b"abc", &mut pool).unwrap();
+        ring.rest(&mut pool);
+        assert_eq!(ring.waiting(), b"abc");
+        ring.consume(3);
+        ring.rest(&mut pool);
+        assert_eq!((ring.storage.len(), pool.storages.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_ring_grows_to_less_than_twice_what_it_holds_and_does_not_pool_that() {
+        let mut pool = Pool::default();
+        let mut ring = Ring::default();
+        let bytes = vec![7; 3 * STORAGE_LENGTH];
+        ring.append(&bytes, &mut pool).unwrap();
+        assert_eq!(ring.storage.len(), 4 * STORAGE_LENGTH);
+        assert_eq!(ring.waiting(), bytes);
+        ring.clear(&mut pool);
+        assert!(pool.storages.is_empty());
+    }
+
+    #[test]
+    fn the_pool_is_bounded() {
+        let mut pool = Pool::default();
+        for _ in 0..2 * POOLED_MAX {
+            pool.give(vec![0; STORAGE_LENGTH].into());
+        }
+        assert_eq!(pool.storages.len(), POOLED_MAX);
+    }
+
+    #[test]
+    fn behaves_as_a_queue_of_bytes_under_random_use() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut pool = Pool::default();
+        let mut ring = Ring::default();
+        let mut model = VecDeque::new();
+        for _ in 0..20_000 {
+            if random.bool() {
+                let bytes: Vec<u8> = (0..random.usize(0..5_000)).map(|_| random.u8(..)).collect();
+                ring.append(&bytes, &mut pool).unwrap();
+                model.extend(bytes);
+            } else {
+                let count = random.usize(0..=model.len());
+                ring.consume(count);
+                model.drain(..count);
+            }
+            if random.u8(..) < 16 {
+                ring.rest(&mut pool);
+            }
+            assert!(ring.waiting().iter().eq(&model));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Amounts of a resource.
+
+use std::fmt;
+
+/// An amount of a resource, exact to 1/10,000, which is Ray's granularity.
+///
+/// The range is that of Ray's fixed point numbers too: ±9.2e14 (838 TiB where the unit is a byte). What is
+/// beyond it, and every sum that would be, stays at the end of the range.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Amount(i64);
+
+/// How many of the smallest amount make a whole.
+const UNITS_PER_WHOLE: f64 = 10_000.0;
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Amount = Amount(0);
+
+    /// The multiple of 1/10,000 nearest to `value`, which is finite.
+    #[inline]
+    pub fn from_f64(value: f64) -> Self {
+        debug_assert!(value.is_finite());
+        // `as` stops at the ends of the range.
+        Self((value * UNITS_PER_WHOLE).round() as i64)
+    }
+
+    /// The nearest double: exact in whole multiples of 1/10,000 up to 9e11, and it comes back as this amount.
+    #[inline]
+    pub fn to_f64(self) -> f64 {
+        self.0 as f64 / UNITS_PER_WHOLE
+    }
+
+    /// The amount in multiples of 1/10,000.
+    #[inline]
+    pub fn units(self) -> i64 {
+        self.0
+    }
+
+    /// An amount of `units` multiples of 1/10,000.
+    #[inline]
+    pub const fn from_units(units: i64) -> Self {
+        Self(units)
+    }
+
+    /// The sum, or the end of the range.
+    #[inline]
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or the end of the range.
+    #[inline]
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_f64().fmt(f)
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_round_to_the_nearest_multiple() {
+        let cases = [
+            (1.0, 10_000),
+            (0.1, 1_000),
+            (1.6667, 16_667),
+            (0.00004, 0),
+            (0.00005, 1),
+            (-0.00005, -1),
+            (-0.0, 0),
+            (f64::MIN_POSITIVE / 2.0, 0),
+            (7_000_000_000.0, 70_000_000_000_000),
+            (1e308, i64::MAX),
+            (-1e308, i64::MIN),
+        ];
+        for (value, units) in cases {
+            assert_eq!(Amount::from_f64(value).units(), units, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_amount_survives_the_way_through_a_double() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..100_000 {
+            let bits = random.u32(1..53);
+            let amount = Amount::from_units(random.i64(0..1 << bits) - (1 << (bits - 1)));
+            assert_eq!(Amount::from_f64(amount.to_f64()), amount);
+        }
+    }
+
+    #[test]
+    fn ten_tenths_are_one_whole() {
+        let mut sum = Amount::ZERO;
+        for _ in 0..10 {
+            sum = sum.saturating_add(Amount::from_f64(0.1));
+        }
+        assert_eq!(sum, Amount::from_f64(1.0));
+    }
+}

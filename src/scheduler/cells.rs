@@ -1,0 +1,316 @@
+//! What every node has of every resource: one [`Cell`] each.
+//!
+//! Resources that many nodes have (CPU, memory) are *columns*: their cells are a flat array of rows, one row
+//! a node, which a scan walks from end to end. All others (a node's own address, the names of a placement
+//! group) are *sparse*: a sorted list of the nodes that have them. So ten thousand rare names make no row wider, and
+//! what is looked for under a rare name is looked for only where it exists.
+
+use super::amount::Amount;
+use super::resource_names::ResourceId;
+
+/// Index of a node in its view's table. A slot is used again after its node has gone.
+pub type Slot = u32;
+
+/// What a node has of one resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// What the node has, used or not.
+    pub total: Amount,
+    /// What was last reported as unused.
+    pub available: Amount,
+    /// The sum of the placements made since.
+    pub reserved: Amount,
+}
+
+impl Cell {
+    /// What is neither used nor reserved.
+    #[inline]
+    pub fn free(&self) -> Amount {
+        self.available.saturating_sub(self.reserved)
+    }
+
+    /// Whether it says nothing more than the absence of the resource does.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.total == Amount::ZERO && self.available == Amount::ZERO
+    }
+}
+
+/// Columns at most: with more, a row no longer fits into a few cache lines.
+const COLUMNS_MAX: usize = 16;
+
+/// The row gets wider by so many columns at a time.
+const COLUMNS_STEP: usize = 4;
+
+/// A resource becomes a column when at least so many nodes have it, and one node in so many of all.
+const COLUMN_HOLDERS_MIN: usize = 8;
+const COLUMN_NODES_PER_HOLDER: usize = 16;
+
+#[derive(Debug)]
+enum Place {
+    /// The cells are in this column of every row.
+    Column(usize),
+    /// Sorted by slot. No cell is empty.
+    Sparse(Vec<(Slot, Cell)>),
+}
+
+#[derive(Debug)]
+struct Resource {
+    place: Place,
+    /// Number of nodes with a cell that is not empty.
+    holders: usize,
+    /// The most that any node has reported in total since the resource is known.
+    largest: Amount,
+    /// 1 / largest, in units; 0 where nothing positive was reported.
+    largest_inverse: f32,
+}
+
+impl Default for Resource {
+    fn default() -> Self {
+        Self { place: Place::Sparse(Vec::new()), holders: 0, largest: Amount::ZERO, largest_inverse: 0.0 }
+    }
+}
+
+/// The cells of a table of nodes.
+#[derive(Debug, Default)]
+pub struct Cells {
+    resources: Vec<Resource>,
+    /// Which resource each column is for; its length is the width of a row.
+    columns: Vec<Option<ResourceId>>,
+    /// `largest_inverse` of each column's resource.
+    column_scales: Vec<f32>,
+    /// Row by row, `columns.len()` cells each.
+    rows: Vec<Cell>,
+    /// For each slot the sparse resources its node has.
+    sparse_of_slot: Vec<Vec<ResourceId>>,
+}
+
+impl Cells {
+    /// Number of rows.
+    pub fn slot_count(&self) -> usize {
+        self.sparse_of_slot.len()
+    }
+
+    /// Adds an empty row at the end.
+    pub fn push_row(&mut self) {
+        self.sparse_of_slot.push(Vec::new());
+        self.rows.resize(self.slot_count() * self.columns.len(), Cell::default());
+    }
+
+    /// Number of nodes that have the resource.
+    pub fn holders(&self, resource: ResourceId) -> usize {
+        self.resources.get(resource.index()).map_or(0, |resource| resource.holders)
+    }
+
+    /// The slots that alone can have a sparse resource, or `None` where it is a column.
+    pub fn sparse_holders(&self, resource: ResourceId) -> Option<&[(Slot, Cell)]> {
+        match &self.resources[resource.index()].place {
+            Place::Sparse(holders) => Some(holders.as_slice()),
+            Place::Column(_) => None,
+        }
+    }
+
+    /// The cell of a resource on a node; an empty one where the node lacks it.
+    #[inline]
+    pub fn get(&self, slot: Slot, resource: ResourceId) -> Cell {
+        match &self.resources[resource.index()].place {
+            Place::Column(column) => self.rows[slot as usize * self.columns.len() + column],
+            Place::Sparse(holders) => match holders.binary_search_by_key(&slot, |holder| holder.0) {
+                Ok(position) => holders[position].1,
+                Err(_) => Cell::default(),
+            },
+        }
+    }
+
+    /// Every cell of a node that may be not empty, each with 1 / the largest total of its resource.
+    #[inline]
+    pub fn row(&self, slot: Slot) -> impl Iterator<Item = (Cell, f32)> + '_ {
+        let start = slot as usize * self.columns.len();
+        let columns = self.rows[start..start + self.columns.len()].iter().copied();
+        let sparse = self.sparse_of_slot[slot as usize].iter();
+        columns
+            .zip(self.column_scales.iter().copied())
+            .chain(sparse.map(move |&id| (self.get(slot, id), self.resources[id.index()].largest_inverse)))
+    }
+
+    /// Adds to what is reserved of a resource that the node has.
+    #[inline]
+    pub fn reserve(&mut self, slot: Slot, resource: ResourceId, amount: Amount) {
+        let cell = match &mut self.resources[resource.index()].place {
+            Place::Column(column) => Some(&mut self.rows[slot as usize * self.columns.len() + *column]),
+            Place::Sparse(holders) => {
+                holders.binary_search_by_key(&slot, |holder| holder.0).ok().map(|position| &mut holders[position].1)
+            }
+        };
+        let cell = cell.expect("a node that lacks a resource gets no placement of it");
+        cell.reserved = cell.reserved.saturating_add(amount);
+    }
+
+    /// Gives a node a resource that it lacks. `cell` is not empty.
+    pub fn insert(&mut self, slot: Slot, id: ResourceId, cell: Cell) {
+        debug_assert!(!cell.is_empty());
+        if self.resources.len() <= id.index() {
+            self.resources.resize_with(id.index() + 1, Resource::default);
+        }
+        let resource = &mut self.resources[id.index()];
+        match &mut resource.place {
+            Place::Column(column) => self.rows[slot as usize * self.columns.len() + *column] = cell,
+            Place::Sparse(holders) => {
+                let position = holders.partition_point(|holder| holder.0 < slot);
+                holders.insert(position, (slot, cell));
+                self.sparse_of_slot[slot as usize].push(id);
+            }
+        }
+        resource.holders += 1;
+        if cell.total > resource.largest {
+            resource.largest = cell.total;
+            resource.largest_inverse = 1.0 / cell.total.units() as f32;
+            if let Place::Column(column) = resource.place {
+                self.column_scales[column] = resource.largest_inverse;
+            }
+        }
+        self.reconsider_place(id);
+    }
+
+    /// Empties a node's row, and calls `emptied` for each resource that no node has any more.
+    pub fn clear_row(&mut self, slot: Slot, mut emptied: impl FnMut(ResourceId)) {
+        let start = slot as usize * self.columns.len();
+        for (cell, id) in self.rows[start..].iter_mut().zip(&self.columns) {
+            if !std::mem::take(cell).is_empty() {
+                let id = id.expect("a column with cells has a resource");
+                let resource = &mut self.resources[id.index()];
+                resource.holders -= 1;
+                if resource.holders == 0 {
+                    emptied(id);
+                }
+            }
+        }
+        for id in self.sparse_of_slot[slot as usize].drain(..) {
+            let resource = &mut self.resources[id.index()];
+            if let Place::Sparse(holders) = &mut resource.place
+                && let Ok(position) = holders.binary_search_by_key(&slot, |holder| holder.0)
+            {
+                holders.remove(position);
+                resource.holders -= 1;
+                if resource.holders == 0 {
+                    emptied(id);
+                }
+            }
+        }
+    }
+
+    /// Forgets a resource that no node has, before its id gets another name.
+    pub fn forget(&mut self, id: ResourceId) {
+        let Some(resource) = self.resources.get_mut(id.index()).map(std::mem::take) else { return };
+        debug_assert_eq!(resource.holders, 0);
+        if let Place::Column(column) = resource.place {
+            self.columns[column] = None;
+        }
+    }
+
+    /// Makes a sparse resource a column once enough nodes have it.
+    #[inline]
+    fn reconsider_place(&mut self, id: ResourceId) {
+        let resource = &self.resources[id.index()];
+        if resource.holders >= COLUMN_HOLDERS_MIN
+            && resource.holders * COLUMN_NODES_PER_HOLDER >= self.slot_count()
+            && matches!(resource.place, Place::Sparse(_))
+        {
+            self.make_column(id);
+        }
+    }
+
+    #[cold]
+    fn make_column(&mut self, id: ResourceId) {
+        let Some(column) = self.find_column(self.resources[id.index()].holders) else { return };
+        let resource = &mut self.resources[id.index()];
+        let Place::Sparse(holders) = std::mem::replace(&mut resource.place, Place::Column(column)) else { return };
+        self.columns[column] = Some(id);
+        self.column_scales[column] = resource.largest_inverse;
+        for (slot, cell) in holders {
+            self.rows[slot as usize * self.columns.len() + column] = cell;
+            self.sparse_of_slot[slot as usize].retain(|&other| other != id);
+        }
+    }
+
+    /// A column without cells: a free one, a new one, or that of a resource with less than half the holders.
+    fn find_column(&mut self, holders: usize) -> Option<usize> {
+        if let Some(column) = self.columns.iter().position(Option::is_none) {
+            return Some(column);
+        }
+        if self.columns.len() < COLUMNS_MAX {
+            return Some(self.widen());
+        }
+        let holders_of = |id: &Option<ResourceId>| id.map_or(0, |id| self.resources[id.index()].holders);
+        let (column, id) = self.columns.iter().enumerate().min_by_key(|(_, id)| holders_of(id))?;
+        if holders_of(id) * 2 >= holders {
+            return None;
+        }
+        let id = (*id)?;
+        self.make_sparse(id, column);
+        Some(column)
+    }
+
+    fn widen(&mut self) -> usize {
+        let (old, new) = (self.columns.len(), self.columns.len() + COLUMNS_STEP);
+        let mut rows = vec![Cell::default(); self.slot_count() * new];
+        if old > 0 {
+            rows.chunks_exact_mut(new).zip(self.rows.chunks_exact(old)).for_each(|(to, from)| {
+                to[..old].copy_from_slice(from);
+            });
+        }
+        self.rows = rows;
+        self.columns.resize(new, None);
+        self.column_scales.resize(new, 0.0);
+        old
+    }
+
+    fn make_sparse(&mut self, id: ResourceId, column: usize) {
+        let width = self.columns.len();
+        let mut holders = Vec::with_capacity(self.resources[id.index()].holders);
+        for (slot, row) in self.rows.chunks_exact_mut(width).enumerate() {
+            let cell = std::mem::take(&mut row[column]);
+            if !cell.is_empty() {
+                holders.push((slot as Slot, cell));
+                self.sparse_of_slot[slot].push(id);
+            }
+        }
+        self.resources[id.index()].place = Place::Sparse(holders);
+        self.columns[column] = None;
+    }
+
+    /// Checks everything that is derived against a plain recomputation.
+    #[cfg(debug_assertions)]
+    pub fn check(&self) {
+        let width = self.columns.len();
+        assert_eq!(self.rows.len(), width * self.slot_count());
+        for (column, id) in self.columns.iter().enumerate() {
+            let cells = self.rows.iter().skip(column).step_by(width);
+            let holders = cells.filter(|cell| !cell.is_empty()).count();
+            match id {
+                Some(id) => {
+                    let resource = &self.resources[id.index()];
+                    assert!(matches!(resource.place, Place::Column(place) if place == column));
+                    assert_eq!(resource.holders, holders);
+                    assert_eq!(self.column_scales[column], resource.largest_inverse);
+                }
+                None => assert_eq!(holders, 0),
+            }
+        }
+        let mut listed = 0;
+        for resource in &self.resources {
+            if let Place::Sparse(holders) = &resource.place {
+                assert!(holders.is_sorted_by(|a, b| a.0 < b.0));
+                assert!(holders.iter().all(|(_, cell)| !cell.is_empty()));
+                assert_eq!(resource.holders, holders.len());
+                listed += holders.len();
+            }
+        }
+        for (slot, ids) in self.sparse_of_slot.iter().enumerate() {
+            assert!(ids.iter().all(|id| !self.get(slot as Slot, *id).is_empty()));
+            listed -= ids.len();
+        }
+        assert_eq!(listed, 0, "each sparse cell is listed once with its slot");
+        assert!(self.rows.iter().all(|cell| cell.reserved >= Amount::ZERO));
+    }
+}

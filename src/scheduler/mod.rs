@@ -1,0 +1,11 @@
+//! The scheduler: typed values in, decisions out. Nothing here knows bytes or sockets.
+//!
+//! A [`view`] places demands on one table of nodes: the [`node_table`] knows what each node has, as
+//! [`amount`]s in [`cells`] under the ids of [`resource_names`], and a [`policy`] ranks the nodes that fit.
+
+pub mod amount;
+pub mod cells;
+pub mod node_table;
+pub mod policy;
+pub mod resource_names;
+pub mod view;

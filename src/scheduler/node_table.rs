@@ -1,0 +1,287 @@
+//! The nodes of a view: what each one has, what is reserved on it, and how many placements it has queued.
+
+use std::collections::{HashMap, HashSet};
+
+use super::amount::Amount;
+use super::cells::{Cell, Cells, Slot};
+use super::policy::Fit;
+use super::resource_names::{ResourceId, ResourceNames};
+use crate::wire::NodeId;
+
+/// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Demand {
+    entries: Vec<(ResourceId, Amount)>,
+}
+
+impl Demand {
+    /// Whether nothing is asked for.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The resources asked for and how much of each.
+    #[inline]
+    pub fn entries(&self) -> &[(ResourceId, Amount)] {
+        &self.entries
+    }
+}
+
+/// A demand for a resource that no node of the view has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownResource;
+
+#[derive(Debug, Default)]
+struct NodeEntry {
+    /// `None` where the slot is vacant.
+    id: Option<NodeId>,
+    /// Placements since the last report.
+    queued: u32,
+}
+
+/// The nodes of a view.
+#[derive(Debug, Default)]
+pub struct NodeTable {
+    names: ResourceNames,
+    cells: Cells,
+    nodes: Vec<NodeEntry>,
+    slots: HashMap<NodeId, Slot>,
+    /// The slot left last is taken first: a node removed and added again right away takes its slot back.
+    vacant: Vec<Slot>,
+    /// The report that is being applied; kept for its memory.
+    report: Vec<(ResourceId, Amount)>,
+}
+
+impl NodeTable {
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Whether the node is there.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.slots.contains_key(&node)
+    }
+
+    /// The node in a slot; `None` where the slot is vacant.
+    #[inline]
+    pub fn node(&self, slot: Slot) -> Option<Node<'_>> {
+        self.nodes[slot as usize].id.map(|id| Node { table: self, slot, id })
+    }
+
+    /// Every node, by ascending slot.
+    #[inline]
+    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        (0..self.nodes.len() as Slot).filter_map(|slot| self.node(slot))
+    }
+
+    /// The nodes that may be feasible for a demand, by ascending slot: only the holders where the demand has a
+    /// rare resource. Calls `visit` for each.
+    #[inline]
+    pub fn candidates<'a>(&'a self, demand: &Demand, visit: impl FnMut(Node<'a>)) {
+        let sparse = demand.entries.iter().filter_map(|&(id, _)| self.cells.sparse_holders(id));
+        match sparse.min_by_key(|holders| holders.len()) {
+            Some(holders) => holders.iter().filter_map(|&(slot, _)| self.node(slot)).for_each(visit),
+            None => self.nodes().for_each(visit),
+        }
+    }
+
+    /// Sets what a node has, total and available alike, in place of what was reported and placed before. The
+    /// node is added if it is not there. The last amount given for a resource counts.
+    pub fn report<'k>(&mut self, node: NodeId, resources: impl Iterator<Item = (&'k [u8], Amount)>) {
+        let slot = match self.slots.get(&node) {
+            Some(&slot) => {
+                self.clear(slot);
+                slot
+            }
+            None => self.take_slot(node),
+        };
+        let mut report = std::mem::take(&mut self.report);
+        report.extend(resources.map(|(name, amount)| (self.names.intern(name), amount)));
+        keep_last_of_each(&mut report);
+        for &(id, amount) in &report {
+            if amount != Amount::ZERO {
+                self.cells.insert(slot, id, Cell { total: amount, available: amount, reserved: Amount::ZERO });
+            } else if self.cells.holders(id) == 0 {
+                self.names.release(id);
+            }
+        }
+        report.clear();
+        self.report = report;
+        self.forget_unused_names();
+        self.check();
+    }
+
+    /// Removes a node, its report and its placements. Returns whether it was there.
+    pub fn remove(&mut self, node: NodeId) -> bool {
+        let Some(slot) = self.slots.remove(&node) else { return false };
+        self.clear(slot);
+        self.nodes[slot as usize].id = None;
+        self.vacant.push(slot);
+        self.forget_unused_names();
+        self.check();
+        true
+    }
+
+    /// Resolves a demand into `demand`, in place of what that held. The last amount given for a resource
+    /// counts; an amount of zero is no demand.
+    ///
+    /// # Errors
+    /// When it asks for a resource that no node has.
+    #[inline]
+    pub fn resolve<'k>(
+        &self,
+        resources: impl Iterator<Item = (&'k [u8], Amount)>,
+        demand: &mut Demand,
+    ) -> Result<(), UnknownResource> {
+        let entries = &mut demand.entries;
+        entries.clear();
+        // Only a demand that can hardly be met pays for the set.
+        let mut unknown = HashSet::new();
+        for (name, amount) in resources {
+            match self.names.get(name).filter(|&id| self.cells.holders(id) > 0) {
+                Some(id) => entries.push((id, amount)),
+                None if amount > Amount::ZERO => _ = unknown.insert(name),
+                None => _ = unknown.remove(name),
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(UnknownResource);
+        }
+        keep_last_of_each(entries);
+        entries.retain(|&(_, amount)| amount > Amount::ZERO);
+        Ok(())
+    }
+
+    /// Adds a placement to what is reserved and queued on a feasible node.
+    #[inline]
+    pub fn place(&mut self, slot: Slot, demand: &Demand) {
+        for &(id, amount) in &demand.entries {
+            self.cells.reserve(slot, id, amount);
+        }
+        let node = &mut self.nodes[slot as usize];
+        node.queued = node.queued.saturating_add(1);
+        self.check();
+    }
+
+    fn take_slot(&mut self, node: NodeId) -> Slot {
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.nodes.push(NodeEntry::default());
+            self.cells.push_row();
+            // The limit on nodes is far below.
+            Slot::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes")
+        });
+        self.nodes[slot as usize].id = Some(node);
+        self.slots.insert(node, slot);
+        slot
+    }
+
+    fn clear(&mut self, slot: Slot) {
+        self.nodes[slot as usize].queued = 0;
+        self.cells.clear_row(slot, |id| self.names.release(id));
+    }
+
+    fn forget_unused_names(&mut self) {
+        self.names.forget_unused(|id| {
+            let is_used = self.cells.holders(id) > 0;
+            if !is_used {
+                self.cells.forget(id);
+            }
+            is_used
+        });
+    }
+
+    /// Checks the whole state against a plain recomputation, in debug builds.
+    fn check(&self) {
+        #[cfg(debug_assertions)]
+        {
+            self.cells.check();
+            assert_eq!(self.slots.len() + self.vacant.len(), self.nodes.len());
+            for (slot, node) in self.nodes.iter().enumerate() {
+                let mut cells = self.cells.row(slot as Slot).map(|(cell, _)| cell);
+                match node.id {
+                    Some(id) => assert_eq!(self.slots.get(&id), Some(&(slot as Slot))),
+                    None => assert!(self.vacant.contains(&(slot as Slot)) && cells.all(|cell| cell == Cell::default())),
+                }
+                if node.queued == 0 {
+                    assert!(self.cells.row(slot as Slot).all(|(cell, _)| cell.reserved == Amount::ZERO));
+                }
+            }
+        }
+    }
+}
+
+/// Sorts by resource and keeps the entry given last of each.
+#[inline]
+fn keep_last_of_each(entries: &mut Vec<(ResourceId, Amount)>) {
+    entries.sort_by_key(|&(id, _)| id);
+    entries.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            earlier.1 = later.1;
+        }
+        same
+    });
+}
+
+/// One node of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    table: &'a NodeTable,
+    slot: Slot,
+    id: NodeId,
+}
+
+impl<'a> Node<'a> {
+    /// Its identifier.
+    #[inline]
+    pub fn id(self) -> NodeId {
+        self.id
+    }
+
+    /// Its slot in the table.
+    #[inline]
+    pub fn slot(self) -> Slot {
+        self.slot
+    }
+
+    /// Placements since the last report.
+    #[inline]
+    pub fn queued(self) -> u32 {
+        self.table.nodes[self.slot as usize].queued
+    }
+
+    /// How the demand fits.
+    #[inline]
+    pub fn fit(self, demand: &Demand) -> Fit {
+        let mut fit = Fit::Free;
+        for &(id, amount) in &demand.entries {
+            let cell = self.table.cells.get(self.slot, id);
+            if cell.total < amount {
+                return Fit::Infeasible;
+            }
+            if cell.free() < amount {
+                fit = Fit::Queues;
+            }
+        }
+        fit
+    }
+
+    /// What it has of each resource (some cells may be empty), with 1 / the largest total, in units, that any
+    /// node has reported of that resource.
+    #[inline]
+    pub fn cells(self) -> impl Iterator<Item = (Cell, f32)> + 'a {
+        self.table.cells.row(self.slot)
+    }
+
+    /// What it has of one resource.
+    pub fn cell(self, name: &[u8]) -> Cell {
+        self.table.names.get(name).map_or(Cell::default(), |id| self.table.cells.get(self.slot, id))
+    }
+}

@@ -1,0 +1,151 @@
+//! Names of resources and their dense ids.
+//!
+//! Names come and go for as long as a cluster lives (each placement group brings several), so an id goes
+//! back to the pool when no node has the resource any more. It does so late: a raylet reports a change as
+//! remove + add, and with one node in the view every name would be forgotten and learned again each time.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// Index of a resource in one view. Valid as long as a node of the view has the resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceId(u32);
+
+impl ResourceId {
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Names without a node that are remembered before all of them are forgotten at once.
+const UNUSED_MAX: usize = 256;
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Empty where the id is free.
+    name: Box<[u8]>,
+    /// Whether the id is in `unused`, where it may stay after it has come to use again.
+    listed_unused: bool,
+}
+
+/// The names of one view's resources.
+#[derive(Debug, Default)]
+pub struct ResourceNames {
+    ids: HashMap<Box<[u8]>, ResourceId>,
+    entries: Vec<Entry>,
+    free: Vec<ResourceId>,
+    unused: Vec<ResourceId>,
+}
+
+impl ResourceNames {
+    /// The id of a name that is known.
+    #[inline]
+    pub fn get(&self, name: &[u8]) -> Option<ResourceId> {
+        self.ids.get(name).copied()
+    }
+
+    /// The id of a name, which becomes known.
+    #[inline]
+    pub fn intern(&mut self, name: &[u8]) -> ResourceId {
+        match self.get(name) {
+            Some(id) => id,
+            None => self.insert(name),
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, name: &[u8]) -> ResourceId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::default());
+            // A name takes at least 10 bytes of a frame and far more memory than that: 2^32 do not fit.
+            ResourceId(u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 names"))
+        });
+        self.entries[id.index()].name = name.into();
+        self.ids.insert(name.into(), id);
+        id
+    }
+
+    /// The name of an id that is known.
+    pub fn name(&self, id: ResourceId) -> EscapedName<'_> {
+        EscapedName(&self.entries[id.index()].name)
+    }
+
+    /// No node has the resource any more. It may come to use again.
+    #[inline]
+    pub fn release(&mut self, id: ResourceId) {
+        if !std::mem::replace(&mut self.entries[id.index()].listed_unused, true) {
+            self.unused.push(id);
+        }
+    }
+
+    /// Forgets the released names once they have become too many, unless `is_used` says otherwise.
+    #[inline]
+    pub fn forget_unused(&mut self, is_used: impl FnMut(ResourceId) -> bool) {
+        if self.unused.len() > UNUSED_MAX {
+            self.forget(is_used);
+        }
+    }
+
+    #[cold]
+    fn forget(&mut self, mut is_used: impl FnMut(ResourceId) -> bool) {
+        for id in self.unused.drain(..) {
+            let entry = &mut self.entries[id.index()];
+            entry.listed_unused = false;
+            if !is_used(id) {
+                self.ids.remove(&std::mem::take(&mut entry.name));
+                self.free.push(id);
+            }
+        }
+    }
+
+    /// Every known id.
+    pub fn iter(&self) -> impl Iterator<Item = ResourceId> + '_ {
+        self.ids.values().copied()
+    }
+}
+
+/// A name as it is shown: printable ASCII as it is, everything else escaped.
+#[derive(Clone, Copy)]
+pub struct EscapedName<'a>(pub &'a [u8]);
+
+impl fmt::Display for EscapedName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_ascii().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_id_while_it_is_used_and_a_while_longer() {
+        let mut names = ResourceNames::default();
+        let cpu = names.intern(b"CPU");
+        assert_eq!((names.intern(b"CPU"), names.get(b"GPU")), (cpu, None));
+        names.release(cpu);
+        names.forget_unused(|_| false);
+        assert_eq!(names.get(b"CPU"), Some(cpu));
+    }
+
+    #[test]
+    fn names_that_come_and_go_leave_no_ids_behind() {
+        let mut names = ResourceNames::default();
+        let cpu = names.intern(b"CPU");
+        names.release(cpu);
+        for group in 0..100_000 {
+            let id = names.intern(format!("CPU_group_{group}").as_bytes());
+            names.release(id);
+            names.forget_unused(|id| id == cpu);
+        }
+        assert_eq!(names.get(b"CPU"), Some(cpu));
+        assert!(names.entries.len() <= UNUSED_MAX + 3, "{} ids", names.entries.len());
+        assert!(names.ids.len() <= UNUSED_MAX + 3, "{} names", names.ids.len());
+    }
+
+    #[test]
+    fn names_are_shown_escaped() {
+        assert_eq!(EscapedName(b"a\n\xff\"").to_string(), "a\\n\\xff\\\"");
+    }
+}

@@ -1,0 +1,89 @@
+//! A view: one table of nodes, and the placements made on it.
+
+use super::amount::Amount;
+use super::cells::Slot;
+use super::node_table::{Demand, Node, NodeTable};
+use super::policy::{Policy, Rank};
+use crate::wire::NodeId;
+
+/// How a view behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewOptions {
+    /// Only free nodes count; else a task may queue on a feasible one.
+    pub strict: bool,
+    /// Nodes at most.
+    pub nodes_max: usize,
+}
+
+/// A view has as many nodes as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyNodes;
+
+/// A table of nodes that demands are placed on. The same sequence of calls always gives the same placements.
+#[derive(Debug)]
+pub struct View<P> {
+    table: NodeTable,
+    policy: P,
+    /// The demand that is being placed; kept for its memory.
+    demand: Demand,
+}
+
+impl<P: Policy> View<P> {
+    /// A view without nodes.
+    pub fn new(policy: P) -> Self {
+        Self { table: NodeTable::default(), policy, demand: Demand::default() }
+    }
+
+    /// Sets what a node has and drops its placements; adds the node if it is not there.
+    ///
+    /// # Errors
+    /// When it is not there and the view is full; nothing is changed then.
+    pub fn report<'k>(
+        &mut self,
+        node: NodeId,
+        resources: impl Iterator<Item = (&'k [u8], Amount)>,
+        options: &ViewOptions,
+    ) -> Result<(), TooManyNodes> {
+        if self.table.len() >= options.nodes_max && !self.table.contains(node) {
+            return Err(TooManyNodes);
+        }
+        self.table.report(node, resources);
+        Ok(())
+    }
+
+    /// Removes a node; it is no error if it is not there.
+    pub fn remove(&mut self, node: NodeId) {
+        self.table.remove(node);
+    }
+
+    /// Places a demand on the node that ranks first and remembers it there until the node is reported anew.
+    /// `None` where no node is feasible, or, strict, none is free.
+    #[inline]
+    pub fn schedule<'k>(
+        &mut self,
+        resources: impl Iterator<Item = (&'k [u8], Amount)>,
+        options: &ViewOptions,
+    ) -> Option<NodeId> {
+        self.table.resolve(resources, &mut self.demand).ok()?;
+        let (slot, id) = self.first(options.strict)?;
+        self.table.place(slot, &self.demand);
+        Some(id)
+    }
+
+    /// The nodes of the view.
+    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        self.table.nodes()
+    }
+
+    fn first(&self, strict: bool) -> Option<(Slot, NodeId)> {
+        let mut first: Option<(Rank, Node<'_>)> = None;
+        self.table.candidates(&self.demand, |node| {
+            if let Some(rank) = Rank::of(&self.policy, &self.demand, node)
+                && first.is_none_or(|(best, _)| rank > best)
+            {
+                first = Some((rank, node));
+            }
+        });
+        first.filter(|(rank, _)| !strict || rank.is_free()).map(|(_, node)| (node.slot(), node.id()))
+    }
+}

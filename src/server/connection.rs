@@ -1,0 +1,246 @@
+//! One connection: its socket, its buffers, its session.
+
+use std::io;
+
+use mio::Token;
+
+use super::close::CloseReason;
+use super::service::{Output, Service};
+use super::stream::{Peer, Stream};
+use crate::execute::Refusal;
+use crate::ring::{Pool, Ring, STORAGE_LENGTH};
+use crate::wire::frame::{self, Frame};
+
+/// Requests that a connection may have answered in one turn before others get theirs. Large enough that a
+/// system call is shared by many requests, small enough that a client with one request in flight waits
+/// little: some 30 µs behind each busy connection.
+const REQUESTS_PER_TURN: usize = 256;
+
+/// Bytes of replies after which a turn ends early, so that a turn's replies fit the storage that a ring starts with.
+const REPLY_BYTES_PER_TURN: usize = STORAGE_LENGTH / 2;
+
+/// Room offered to a read at least. A frame that needs more makes the ring grow as its bytes arrive, never because it
+/// was announced.
+const READ_LENGTH_MIN: usize = STORAGE_LENGTH / 4;
+
+/// What a connection needs next.
+#[derive(Debug)]
+pub enum Turn {
+    /// Nothing until its socket becomes readable, or writable where replies wait.
+    Wait,
+    /// Another turn soon: it has more to do.
+    Again,
+    /// To be closed.
+    Close(CloseReason),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection<S> {
+    pub stream: Stream,
+    pub peer: Peer,
+    session: S,
+    input: Ring,
+    output: Ring,
+    /// The socket may have bytes, or its end, that were not read yet.
+    readable: bool,
+    /// The peer has closed its side: behind the bytes in the socket is its end, which is no new event.
+    end_announced: bool,
+    /// The peer sends nothing more: what was received is answered, then the connection ends.
+    ended: bool,
+    /// The last turn spent its budget: the input may hold whole frames.
+    unfinished: bool,
+    /// Whether writable events are asked for.
+    pub write_interest: bool,
+    /// Whether it waits for another turn.
+    pub queued: bool,
+    /// Tells it from others that had its place in the slab.
+    pub token: Token,
+    /// Which reasons for refusing a request have been logged, a bit each.
+    refusals_logged: u16,
+}
+
+const _: () = assert!(Refusal::REASONS <= u16::BITS as usize);
+
+impl<S> Connection<S> {
+    pub fn new(stream: Stream, peer: Peer, token: Token, session: S) -> Self {
+        Self {
+            stream,
+            peer,
+            session,
+            input: Ring::default(),
+            output: Ring::default(),
+            readable: false,
+            end_announced: false,
+            ended: false,
+            unfinished: false,
+            write_interest: false,
+            queued: false,
+            token,
+            refusals_logged: 0,
+        }
+    }
+
+    /// The socket has become readable, up to its end where `end_announced`.
+    #[inline]
+    pub fn set_readable(&mut self, end_announced: bool) {
+        self.readable = !self.ended;
+        self.end_announced |= end_announced;
+    }
+
+    /// Whether replies wait for the socket to take them.
+    #[inline]
+    pub fn is_write_blocked(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// Whether nothing that was received is unanswered, as far as is known.
+    pub fn is_drained(&self) -> bool {
+        !self.readable && !self.unfinished && self.output.is_empty()
+    }
+
+    /// Gives the buffers back before the connection is dropped.
+    pub fn release(&mut self, pool: &mut Pool) {
+        self.input.clear(pool);
+        self.output.clear(pool);
+    }
+
+    /// One turn: at most one read, the requests that it completes, one write.
+    ///
+    /// While replies wait for the socket nothing is read or executed, so that a peer that sends and does not read
+    /// stops itself and its buffers stay bounded.
+    #[inline]
+    pub fn turn<V>(&mut self, service: &mut V, pool: &mut Pool, frame_length_max: usize) -> Turn
+    where
+        V: Service<Session = S>,
+    {
+        match self.try_turn(service, pool, frame_length_max) {
+            Ok(turn) => turn,
+            Err(reason) => Turn::Close(reason),
+        }
+    }
+
+    fn try_turn<V>(&mut self, service: &mut V, pool: &mut Pool, frame_length_max: usize) -> Result<Turn, CloseReason>
+    where
+        V: Service<Session = S>,
+    {
+        if self.is_write_blocked() {
+            self.flush(pool)?;
+            if self.is_write_blocked() {
+                return Ok(Turn::Wait);
+            }
+        }
+        if self.readable && !self.unfinished {
+            self.fill(pool)?;
+        }
+        let executed = self.execute(service, pool, frame_length_max);
+        // What was answered before a fault is still sent.
+        self.flush(pool)?;
+        executed?;
+        if self.is_write_blocked() {
+            return Ok(Turn::Wait);
+        }
+        if self.unfinished || self.readable {
+            return Ok(Turn::Again);
+        }
+        if self.ended {
+            let inside_frame = !self.input.is_empty();
+            return Err(if inside_frame { CloseReason::EndInsideFrame } else { CloseReason::EndOfStream });
+        }
+        if self.input.is_empty() {
+            self.input.rest(pool);
+        } else {
+            // Part of a frame, and nothing more to read: the peer may hold the rest back until it hears that this part
+            // has arrived.
+            self.stream.acknowledge_now();
+        }
+        Ok(Turn::Wait)
+    }
+
+    /// Reads once.
+    fn fill(&mut self, pool: &mut Pool) -> Result<(), CloseReason> {
+        let room = self.input.room(READ_LENGTH_MIN, pool).map_err(|_| CloseReason::OutOfMemory)?;
+        let room_length = room.len();
+        match self.stream.read(room) {
+            Ok(0) => {
+                self.ended = true;
+                self.readable = false;
+            }
+            Ok(length) => {
+                self.input.produce(length);
+                // A read that leaves room has emptied the socket. What comes later is a new event, so the read
+                // that would find nothing is spared.
+                self.readable = length == room_length || self.end_announced;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(error) => return Err(CloseReason::Lost(error)),
+        }
+        Ok(())
+    }
+
+    /// Executes the whole frames in the input until the budget of the turn is spent.
+    #[inline]
+    fn execute<V>(&mut self, service: &mut V, pool: &mut Pool, frame_length_max: usize) -> Result<(), CloseReason>
+    where
+        V: Service<Session = S>,
+    {
+        let mut output = Output::new(&mut self.output, pool);
+        let mut consumed_total = 0;
+        let mut requests_left = REQUESTS_PER_TURN;
+        let waiting = self.input.waiting();
+        let mut end = Ok(());
+        self.unfinished = false;
+        loop {
+            match frame::split(&waiting[consumed_total..], frame_length_max) {
+                Ok(Frame::Complete { message, consumed }) => {
+                    if requests_left == 0 || output.len() > REPLY_BYTES_PER_TURN {
+                        self.unfinished = true;
+                        break;
+                    }
+                    requests_left -= 1;
+                    let refusal = service.execute(&mut self.session, message, &mut output);
+                    consumed_total += consumed;
+                    if let Some(refusal) = refusal {
+                        log_refusal_once(refusal, &self.peer, &mut self.refusals_logged);
+                    }
+                }
+                Ok(Frame::Partial { .. }) => break,
+                Err(error) => {
+                    end = Err(CloseReason::Frame(error));
+                    break;
+                }
+            }
+        }
+        if output.is_out_of_memory() {
+            end = Err(CloseReason::OutOfMemory);
+        }
+        self.input.consume(consumed_total);
+        end
+    }
+
+    /// Writes what waits, once.
+    #[inline]
+    fn flush(&mut self, pool: &mut Pool) -> Result<(), CloseReason> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        match self.stream.write(self.output.waiting()) {
+            Ok(length) => {
+                self.output.consume(length);
+                self.output.rest(pool);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(CloseReason::Lost(error)),
+        }
+    }
+}
+
+#[cold]
+fn log_refusal_once(refusal: Refusal, peer: &Peer, logged: &mut u16) {
+    let bit = 1 << refusal.index();
+    if *logged & bit == 0 {
+        *logged |= bit;
+        log::warn!("{peer}: {refusal} (logged once for this connection)");
+    }
+}

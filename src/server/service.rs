@@ -1,0 +1,59 @@
+//! What the loop serves: it knows connections and frames, a service knows what is in them.
+
+use std::fmt::Debug;
+
+use crate::execute::Refusal;
+use crate::ring::{Pool, Ring};
+
+/// Answers the messages of connections.
+pub trait Service {
+    /// What a connection keeps between messages.
+    type Session: Debug;
+
+    /// A new connection's session.
+    fn open(&mut self) -> Self::Session;
+
+    /// Answers one message with exactly one reply frame, and says if the request was not carried out and why.
+    fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal>;
+
+    /// What was served, in a few words for the log.
+    fn summary(&self) -> String;
+}
+
+/// Where the replies of a turn gather.
+#[derive(Debug)]
+pub struct Output<'a> {
+    ring: &'a mut Ring,
+    pool: &'a mut Pool,
+    out_of_memory: bool,
+}
+
+impl<'a> Output<'a> {
+    /// Replies gather in `ring`.
+    pub fn new(ring: &'a mut Ring, pool: &'a mut Pool) -> Self {
+        Self { ring, pool, out_of_memory: false }
+    }
+
+    /// Appends a reply frame.
+    #[inline]
+    pub fn append(&mut self, frame: &[u8]) {
+        self.out_of_memory |= self.ring.append(frame, self.pool).is_err();
+    }
+
+    /// Bytes of replies that wait.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ring.waiting().len()
+    }
+
+    /// Whether no reply waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a reply was lost because there was no memory for it: the connection cannot go on.
+    #[inline]
+    pub fn is_out_of_memory(&self) -> bool {
+        self.out_of_memory
+    }
+}

@@ -1,0 +1,187 @@
+//! Lists of resources: any number of `[key][0x0][8 bytes: IEEE 754 double, little-endian]`, back to back.
+
+use std::fmt;
+
+use crate::scheduler::amount::Amount;
+
+/// Longest key in bytes. Ray's longest, the names of placement groups, stay below 100.
+pub const KEY_LENGTH_MAX: usize = 1024;
+
+/// Length in bytes of an amount on the wire.
+const AMOUNT_LENGTH: usize = 8;
+
+/// Whose resources a list is, which decides what amounts make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// What a node has: any finite amount. Ray reports negative ones while blocked workers resume.
+    Report,
+    /// What a task asks for: a negative amount is malformed.
+    Demand,
+}
+
+/// What is wrong with a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourcesError {
+    /// Bytes are left over without the 0x0 that ends a key.
+    KeyUnterminated,
+    /// A key of no bytes.
+    KeyEmpty,
+    /// A key longer than [`KEY_LENGTH_MAX`].
+    KeyTooLong,
+    /// Fewer than 8 bytes after a key.
+    AmountCutShort,
+    /// An amount that is not a number, or infinite.
+    AmountNotFinite,
+    /// A negative amount in a demand.
+    AmountNegative,
+}
+
+impl ResourcesError {
+    /// The error in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyUnterminated => "a resource key without its final 0x0",
+            Self::KeyEmpty => "an empty resource key",
+            Self::KeyTooLong => "a resource key longer than 1024 bytes",
+            Self::AmountCutShort => "a resource amount of fewer than 8 bytes",
+            Self::AmountNotFinite => "a resource amount that is not a finite number",
+            Self::AmountNegative => "a negative amount in a demand",
+        }
+    }
+}
+
+impl fmt::Display for ResourcesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A well-formed list of resources, still as its bytes: iterating yields keys and amounts in the order sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resources<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Resources<'a> {
+    /// The list of no resources.
+    pub const EMPTY: Resources<'static> = Resources { bytes: &[] };
+
+    /// Checks the whole of `bytes`, so that whoever applies the list never stops half way.
+    #[inline]
+    pub fn parse(bytes: &'a [u8], meaning: Meaning) -> Result<Self, ResourcesError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (_, value, after) = split_entry(rest)?;
+            if !value.is_finite() {
+                return Err(ResourcesError::AmountNotFinite);
+            }
+            if value < 0.0 && meaning == Meaning::Demand {
+                return Err(ResourcesError::AmountNegative);
+            }
+            rest = after;
+        }
+        Ok(Self { bytes })
+    }
+
+    /// The bytes of the list as they were sent.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl<'a> Iterator for Resources<'a> {
+    type Item = (&'a [u8], Amount);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let entry = split_entry(self.bytes);
+        debug_assert!(entry.is_ok(), "the list was checked when it was parsed");
+        let (key, value, rest) = entry.ok()?;
+        self.bytes = rest;
+        Some((key, Amount::from_f64(value)))
+    }
+}
+
+/// Splits the first key and value off `bytes`, which are not empty.
+#[inline]
+fn split_entry(bytes: &[u8]) -> Result<(&[u8], f64, &[u8]), ResourcesError> {
+    // One more than the longest key is enough to find its end; a hostile list of one endless key is not
+    // searched to its end.
+    let searched = &bytes[..bytes.len().min(KEY_LENGTH_MAX + 1)];
+    let Some(key_length) = searched.iter().position(|&byte| byte == 0) else {
+        return Err(if searched.len() > KEY_LENGTH_MAX {
+            ResourcesError::KeyTooLong
+        } else {
+            ResourcesError::KeyUnterminated
+        });
+    };
+    if key_length == 0 {
+        return Err(ResourcesError::KeyEmpty);
+    }
+    let (key, rest) = bytes.split_at(key_length);
+    let Some((value, rest)) = rest[1..].split_first_chunk::<AMOUNT_LENGTH>() else {
+        return Err(ResourcesError::AmountCutShort);
+    };
+    Ok((key, f64::from_le_bytes(*value), rest))
+}
+
+/// Appends one entry of a list to `out`.
+pub fn append(out: &mut Vec<u8>, key: &[u8], amount: Amount) {
+    out.extend_from_slice(key);
+    out.push(0);
+    out.extend_from_slice(&amount.to_f64().to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &[u8], value: f64) -> Vec<u8> {
+        [key, &[0], &value.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn well_formed_lists_give_their_entries_in_order() {
+        let bytes = [entry(b"GPU", 0.5), entry(b"CPU", 4.0), entry("µ\n".as_bytes(), 0.0)].concat();
+        let list: Vec<_> = Resources::parse(&bytes, Meaning::Demand).unwrap().collect();
+        assert_eq!(
+            list,
+            [
+                (&b"GPU"[..], Amount::from_f64(0.5)),
+                (b"CPU", Amount::from_f64(4.0)),
+                ("µ\n".as_bytes(), Amount::ZERO)
+            ]
+        );
+        assert_eq!(Resources::parse(b"", Meaning::Demand), Ok(Resources::EMPTY));
+    }
+
+    #[test]
+    fn malformed_lists_are_refused_for_their_first_fault() {
+        let long = vec![b'k'; KEY_LENGTH_MAX + 1];
+        let cases: [(&str, Vec<u8>, ResourcesError); 12] = [
+            ("no 0x0", b"CPU".to_vec(), ResourcesError::KeyUnterminated),
+            ("left over", [entry(b"CPU", 1.0), b"G".to_vec()].concat(), ResourcesError::KeyUnterminated),
+            ("no amount", b"CPU\0".to_vec(), ResourcesError::AmountCutShort),
+            ("7 bytes of an amount", b"CPU\x001234567".to_vec(), ResourcesError::AmountCutShort),
+            ("empty key", entry(b"", 1.0), ResourcesError::KeyEmpty),
+            ("long key", entry(&long, 1.0), ResourcesError::KeyTooLong),
+            ("long key without an end", long.clone(), ResourcesError::KeyTooLong),
+            ("not a number", entry(b"CPU", f64::NAN), ResourcesError::AmountNotFinite),
+            ("infinity", entry(b"CPU", f64::INFINITY), ResourcesError::AmountNotFinite),
+            ("minus infinity", entry(b"CPU", f64::NEG_INFINITY), ResourcesError::AmountNotFinite),
+            ("negative", entry(b"CPU", -1.0), ResourcesError::AmountNegative),
+            ("negative below the granularity", entry(b"CPU", -1e-9), ResourcesError::AmountNegative),
+        ];
+        for (name, bytes, expected) in cases {
+            assert_eq!(Resources::parse(&bytes, Meaning::Demand), Err(expected), "{name}");
+        }
+        for (name, value) in [("minus zero", -0.0), ("subnormal", f64::MIN_POSITIVE / 2.0), ("huge", 1e308)] {
+            assert!(Resources::parse(&entry(b"CPU", value), Meaning::Demand).is_ok(), "{name}");
+        }
+        assert!(Resources::parse(&entry(b"CPU", -4.0), Meaning::Report).is_ok());
+        assert!(Resources::parse(&entry(&long[1..], 1.0), Meaning::Report).is_ok());
+    }
+}
