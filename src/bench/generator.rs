@@ -106,10 +106,12 @@ pub struct Measurement {
 /// Significant digits of the histograms.
 const DIGITS: u8 = 3;
 
+/// The longest latency that is told from longer ones: more than a run may last.
+const LATENCY_MAX_NS: u64 = 100 * 3600 * 1_000_000_000;
+
 impl Measurement {
     fn new() -> Self {
-        // The number of digits is in the range that the histogram takes.
-        let histogram = || Histogram::new(DIGITS).expect("3 digits are a valid precision");
+        let histogram = || Histogram::new_with_max(LATENCY_MAX_NS, DIGITS).expect("bounds and digits are constants");
         Self {
             latency_ns: histogram(),
             uncorrected_ns: histogram(),

@@ -84,9 +84,8 @@ impl NodeBooks {
 
     fn is_free(&self, demand: &Amounts) -> bool {
         self.reported.is_some_and(|reported| {
-            (0..RESOURCES).all(|k| {
-                demand[k] == Amount::ZERO || reported[k].saturating_sub(self.reserved[k]) >= demand[k]
-            })
+            (0..RESOURCES)
+                .all(|k| demand[k] == Amount::ZERO || reported[k].saturating_sub(self.reserved[k]) >= demand[k])
         })
     }
 }

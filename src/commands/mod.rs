@@ -63,7 +63,9 @@ pub fn main() -> ExitCode {
         }
         Err(exit) => return usage(exit.output.trim_end()),
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).format_timestamp_millis().init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp_millis()
+        .init();
     let result = match arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Bench(bench) => bench.run(),

@@ -78,7 +78,10 @@ impl Serve {
         let listeners = self.listen()?;
         let descriptors = process::raise_descriptor_limit();
         if descriptors < self.max_connections as u64 + DESCRIPTORS_SPARE {
-            log::warn!("--max-connections is {}, but this process may open only {descriptors} files", self.max_connections);
+            log::warn!(
+                "--max-connections is {}, but this process may open only {descriptors} files",
+                self.max_connections
+            );
         }
         let limits = Limits { connections_max: self.max_connections, frame_length_max: self.max_frame };
         let addresses: Vec<String> = listeners.iter().map(Listener::to_string).collect();
@@ -101,7 +104,8 @@ impl Serve {
 
     fn listen(&self) -> Result<Vec<Listener>, CommandError> {
         let address = SocketAddr::new(self.address, self.port);
-        let failure = |at: &dyn std::fmt::Display, error| CommandError::failure(format!("cannot listen on {at}"), error);
+        let failure =
+            |at: &dyn std::fmt::Display, error| CommandError::failure(format!("cannot listen on {at}"), error);
         let mut listeners = vec![Listener::tcp(address).map_err(|error| failure(&address, error))?];
         if let Some(path) = &self.unix {
             listeners.push(Listener::unix(path, self.unix_mode).map_err(|error| failure(&path.display(), error))?);

@@ -146,8 +146,9 @@ impl Cells {
         cell.reserved = cell.reserved.saturating_add(amount);
     }
 
-    /// Gives a node a resource that it lacks. `cell` is not empty.
-    pub fn insert(&mut self, slot: Slot, id: ResourceId, cell: Cell) {
+    /// Gives a node a resource that it lacks. `cell` is not empty. Returns whether the largest total of the
+    /// resource has grown and others have it too, so that their share of it has changed.
+    pub fn insert(&mut self, slot: Slot, id: ResourceId, cell: Cell) -> bool {
         debug_assert!(!cell.is_empty());
         if self.resources.len() <= id.index() {
             self.resources.resize_with(id.index() + 1, Resource::default);
@@ -162,7 +163,9 @@ impl Cells {
             }
         }
         resource.holders += 1;
-        if cell.total > resource.largest {
+        let grown = cell.total > resource.largest;
+        let shares_changed = grown && resource.holders > 1;
+        if grown {
             resource.largest = cell.total;
             resource.largest_inverse = 1.0 / cell.total.units() as f32;
             if let Place::Column(column) = resource.place {
@@ -170,6 +173,7 @@ impl Cells {
             }
         }
         self.reconsider_place(id);
+        shares_changed
     }
 
     /// Empties a node's row, and calls `emptied` for each resource that no node has any more.

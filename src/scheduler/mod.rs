@@ -2,10 +2,13 @@
 //!
 //! A [`view`] places demands on one table of nodes: the [`node_table`] knows what each node has, as
 //! [`amount`]s in [`cells`] under the ids of [`resource_names`], and a [`policy`] ranks the nodes that fit.
+//! The [`rank_cache`] keeps the ranks, and follows the [`changes`] of nodes.
 
 pub mod amount;
 pub mod cells;
+pub mod changes;
 pub mod node_table;
 pub mod policy;
+pub mod rank_cache;
 pub mod resource_names;
 pub mod view;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
+use super::changes::Changes;
 use super::policy::Fit;
 use super::resource_names::{ResourceId, ResourceNames};
 use crate::wire::NodeId;
@@ -49,6 +50,7 @@ pub struct NodeTable {
     slots: HashMap<NodeId, Slot>,
     /// The slot left last is taken first: a node removed and added again right away takes its slot back.
     vacant: Vec<Slot>,
+    changes: Changes,
     /// The report that is being applied; kept for its memory.
     report: Vec<(ResourceId, Amount)>,
 }
@@ -81,15 +83,23 @@ impl NodeTable {
         (0..self.nodes.len() as Slot).filter_map(|slot| self.node(slot))
     }
 
-    /// The nodes that may be feasible for a demand, by ascending slot: only the holders where the demand has a
-    /// rare resource. Calls `visit` for each.
+    /// Number of slots, vacant or not.
     #[inline]
-    pub fn candidates<'a>(&'a self, demand: &Demand, visit: impl FnMut(Node<'a>)) {
+    pub fn slot_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Which slots have changed.
+    #[inline]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// The nodes that alone may be feasible for a demand, by ascending slot, where the demand has a rare resource.
+    #[inline]
+    pub fn rare_candidates(&self, demand: &Demand) -> Option<impl ExactSizeIterator<Item = Slot> + '_> {
         let sparse = demand.entries.iter().filter_map(|&(id, _)| self.cells.sparse_holders(id));
-        match sparse.min_by_key(|holders| holders.len()) {
-            Some(holders) => holders.iter().filter_map(|&(slot, _)| self.node(slot)).for_each(visit),
-            None => self.nodes().for_each(visit),
-        }
+        sparse.min_by_key(|holders| holders.len()).map(|holders| holders.iter().map(|&(slot, _)| slot))
     }
 
     /// Sets what a node has, total and available alike, in place of what was reported and placed before. The
@@ -107,7 +117,10 @@ impl NodeTable {
         keep_last_of_each(&mut report);
         for &(id, amount) in &report {
             if amount != Amount::ZERO {
-                self.cells.insert(slot, id, Cell { total: amount, available: amount, reserved: Amount::ZERO });
+                let cell = Cell { total: amount, available: amount, reserved: Amount::ZERO };
+                if self.cells.insert(slot, id, cell) {
+                    self.mark_holders(id);
+                }
             } else if self.cells.holders(id) == 0 {
                 self.names.release(id);
             }
@@ -165,6 +178,7 @@ impl NodeTable {
         for &(id, amount) in &demand.entries {
             self.cells.reserve(slot, id, amount);
         }
+        self.changes.mark(slot);
         let node = &mut self.nodes[slot as usize];
         node.queued = node.queued.saturating_add(1);
         self.check();
@@ -177,12 +191,24 @@ impl NodeTable {
             // The limit on nodes is far below.
             Slot::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes")
         });
+        self.changes.mark(slot);
         self.nodes[slot as usize].id = Some(node);
         self.slots.insert(node, slot);
         slot
     }
 
+    /// Every node that has the resource ranks anew.
+    #[cold]
+    fn mark_holders(&mut self, id: ResourceId) {
+        match self.cells.sparse_holders(id) {
+            Some(holders) => holders.iter().for_each(|&(slot, _)| self.changes.mark(slot)),
+            None => self.changes.mark_all(),
+        }
+    }
+
+    /// Empties a slot before it is filled again or left.
     fn clear(&mut self, slot: Slot) {
+        self.changes.mark(slot);
         self.nodes[slot as usize].queued = 0;
         self.cells.clear_row(slot, |id| self.names.release(id));
     }

@@ -59,6 +59,19 @@ impl Rank {
         Some(Rank(free | u64::from(ascending_bits(policy.score(demand, node)))))
     }
 
+    /// The rank as a number above 0 that compares as the ranks do.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        debug_assert_ne!(self.0, 0, "a score is not the least of all floats");
+        self.0
+    }
+
+    /// The rank of a number that [`Rank::bits`] gave.
+    #[inline]
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Whether the node is free for the demand, so that the task need not queue there.
     #[inline]
     pub fn is_free(self) -> bool {

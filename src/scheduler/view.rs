@@ -4,6 +4,7 @@ use super::amount::Amount;
 use super::cells::Slot;
 use super::node_table::{Demand, Node, NodeTable};
 use super::policy::{Policy, Rank};
+use super::rank_cache::RankCache;
 use crate::wire::NodeId;
 
 /// How a view behaves.
@@ -19,11 +20,15 @@ pub struct ViewOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyNodes;
 
+/// A demand for a rare resource looks at the nodes that have it one by one, if there are so few.
+const SCAN_MAX: usize = 32;
+
 /// A table of nodes that demands are placed on. The same sequence of calls always gives the same placements.
 #[derive(Debug)]
 pub struct View<P> {
     table: NodeTable,
     policy: P,
+    cache: RankCache,
     /// The demand that is being placed; kept for its memory.
     demand: Demand,
 }
@@ -31,7 +36,7 @@ pub struct View<P> {
 impl<P: Policy> View<P> {
     /// A view without nodes.
     pub fn new(policy: P) -> Self {
-        Self { table: NodeTable::default(), policy, demand: Demand::default() }
+        Self { table: NodeTable::default(), policy, cache: RankCache::default(), demand: Demand::default() }
     }
 
     /// Sets what a node has and drops its placements; adds the node if it is not there.
@@ -75,15 +80,29 @@ impl<P: Policy> View<P> {
         self.table.nodes()
     }
 
-    fn first(&self, strict: bool) -> Option<(Slot, NodeId)> {
-        let mut first: Option<(Rank, Node<'_>)> = None;
-        self.table.candidates(&self.demand, |node| {
-            if let Some(rank) = Rank::of(&self.policy, &self.demand, node)
-                && first.is_none_or(|(best, _)| rank > best)
-            {
-                first = Some((rank, node));
-            }
-        });
-        first.filter(|(rank, _)| !strict || rank.is_free()).map(|(_, node)| (node.slot(), node.id()))
+    fn first(&mut self, strict: bool) -> Option<(Slot, NodeId)> {
+        let rare = self.table.rare_candidates(&self.demand).filter(|candidates| candidates.len() <= SCAN_MAX);
+        let first = match rare {
+            Some(slots) => first_of(&self.table, &self.policy, &self.demand, slots),
+            None => self.cache.first(&self.table, &self.policy, &self.demand),
+        };
+        debug_assert_eq!(
+            first,
+            first_of(&self.table, &self.policy, &self.demand, 0..self.table.slot_count() as Slot),
+            "the shortcuts find the same node as a look at every node"
+        );
+        let (_, slot) = first.filter(|(rank, _)| !strict || rank.is_free())?;
+        self.table.node(slot).map(|node| (slot, node.id()))
     }
+}
+
+/// The slot that ranks first of some that ascend.
+fn first_of(
+    table: &NodeTable,
+    policy: &impl Policy,
+    demand: &Demand,
+    slots: impl Iterator<Item = Slot>,
+) -> Option<(Rank, Slot)> {
+    let ranked = slots.filter_map(|slot| Some((Rank::of(policy, demand, table.node(slot)?)?, slot)));
+    ranked.reduce(|best, other| if other.0 > best.0 { other } else { best })
 }

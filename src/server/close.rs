@@ -29,8 +29,15 @@ impl CloseReason {
     pub const REASONS: usize = 7;
 
     /// A name for each reason, by index, as it is used with a count.
-    pub const NAMES: [&'static str; Self::REASONS] =
-        ["closed by the peer", "closed inside a frame", "lost", "bad frame", "over the limit", "out of memory", "at exit"];
+    pub const NAMES: [&'static str; Self::REASONS] = [
+        "closed by the peer",
+        "closed inside a frame",
+        "lost",
+        "bad frame",
+        "over the limit",
+        "out of memory",
+        "at exit",
+    ];
 
     /// A small number for the reason.
     pub fn index(&self) -> usize {

@@ -4,7 +4,7 @@
 //! reads [`request`]s and writes [`reply`]s; clients do the reverse. A list of [`resources`] is the body
 //! of most requests.
 //!
-//! PROTOCOL.md describes the protocol as a whole.
+//! `PROTOCOL.md` in this folder describes the protocol as a whole.
 
 pub mod frame;
 pub mod reply;

@@ -149,11 +149,7 @@ mod tests {
         let list: Vec<_> = Resources::parse(&bytes, Meaning::Demand).unwrap().collect();
         assert_eq!(
             list,
-            [
-                (&b"GPU"[..], Amount::from_f64(0.5)),
-                (b"CPU", Amount::from_f64(4.0)),
-                ("µ\n".as_bytes(), Amount::ZERO)
-            ]
+            [(&b"GPU"[..], Amount::from_f64(0.5)), (b"CPU", Amount::from_f64(4.0)), ("µ\n".as_bytes(), Amount::ZERO)]
         );
         assert_eq!(Resources::parse(b"", Meaning::Demand), Ok(Resources::EMPTY));
     }
