@@ -97,9 +97,18 @@ impl Cells {
         self.rows.resize(self.slot_count() * self.columns.len(), Cell::default());
     }
 
+    /// Makes room for resources with ids below `id_count`.
+    #[inline]
+    pub fn know(&mut self, id_count: usize) {
+        if self.resources.len() < id_count {
+            self.resources.resize_with(id_count, Resource::default);
+        }
+    }
+
     /// Number of nodes that have the resource.
+    #[inline]
     pub fn holders(&self, resource: ResourceId) -> usize {
-        self.resources.get(resource.index()).map_or(0, |resource| resource.holders)
+        self.resources[resource.index()].holders
     }
 
     /// The slots that alone can have a sparse resource, or `None` where it is a column.
@@ -150,9 +159,6 @@ impl Cells {
     /// resource has grown and others have it too, so that their share of it has changed.
     pub fn insert(&mut self, slot: Slot, id: ResourceId, cell: Cell) -> bool {
         debug_assert!(!cell.is_empty());
-        if self.resources.len() <= id.index() {
-            self.resources.resize_with(id.index() + 1, Resource::default);
-        }
         let resource = &mut self.resources[id.index()];
         match &mut resource.place {
             Place::Column(column) => self.rows[slot as usize * self.columns.len() + *column] = cell,
@@ -205,7 +211,7 @@ impl Cells {
 
     /// Forgets a resource that no node has, before its id gets another name.
     pub fn forget(&mut self, id: ResourceId) {
-        let Some(resource) = self.resources.get_mut(id.index()).map(std::mem::take) else { return };
+        let resource = std::mem::take(&mut self.resources[id.index()]);
         debug_assert_eq!(resource.holders, 0);
         if let Place::Column(column) = resource.place {
             self.columns[column] = None;

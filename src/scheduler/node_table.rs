@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
 use super::changes::Changes;
@@ -39,6 +41,8 @@ struct NodeEntry {
     id: Option<NodeId>,
     /// Placements since the last report.
     queued: u32,
+    /// See [`Node::leftover`].
+    leftover: u64,
 }
 
 /// The nodes of a view.
@@ -47,7 +51,7 @@ pub struct NodeTable {
     names: ResourceNames,
     cells: Cells,
     nodes: Vec<NodeEntry>,
-    slots: HashMap<NodeId, Slot>,
+    slots: HashMap<NodeId, Slot, RandomState>,
     /// The slot left last is taken first: a node removed and added again right away takes its slot back.
     vacant: Vec<Slot>,
     changes: Changes,
@@ -95,6 +99,12 @@ impl NodeTable {
         &self.changes
     }
 
+    /// The names of resources.
+    #[inline]
+    pub fn names(&self) -> &ResourceNames {
+        &self.names
+    }
+
     /// The nodes that alone may be feasible for a demand, by ascending slot, where the demand has a rare resource.
     #[inline]
     pub fn rare_candidates(&self, demand: &Demand) -> Option<impl ExactSizeIterator<Item = Slot> + '_> {
@@ -114,12 +124,13 @@ impl NodeTable {
         };
         let mut report = std::mem::take(&mut self.report);
         report.extend(resources.map(|(name, amount)| (self.names.intern(name), amount)));
+        self.cells.know(self.names.id_count());
         keep_last_of_each(&mut report);
         for &(id, amount) in &report {
             if amount != Amount::ZERO {
                 let cell = Cell { total: amount, available: amount, reserved: Amount::ZERO };
                 if self.cells.insert(slot, id, cell) {
-                    self.mark_holders(id);
+                    self.shares_changed(id);
                 }
             } else if self.cells.holders(id) == 0 {
                 self.names.release(id);
@@ -127,6 +138,7 @@ impl NodeTable {
         }
         report.clear();
         self.report = report;
+        self.changed(slot);
         self.forget_unused_names();
         self.check();
     }
@@ -136,6 +148,7 @@ impl NodeTable {
         let Some(slot) = self.slots.remove(&node) else { return false };
         self.clear(slot);
         self.nodes[slot as usize].id = None;
+        self.changed(slot);
         self.vacant.push(slot);
         self.forget_unused_names();
         self.check();
@@ -178,9 +191,9 @@ impl NodeTable {
         for &(id, amount) in &demand.entries {
             self.cells.reserve(slot, id, amount);
         }
-        self.changes.mark(slot);
         let node = &mut self.nodes[slot as usize];
         node.queued = node.queued.saturating_add(1);
+        self.changed(slot);
         self.check();
     }
 
@@ -191,24 +204,35 @@ impl NodeTable {
             // The limit on nodes is far below.
             Slot::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes")
         });
-        self.changes.mark(slot);
         self.nodes[slot as usize].id = Some(node);
         self.slots.insert(node, slot);
         slot
     }
 
-    /// Every node that has the resource ranks anew.
+    /// A slot has changed: whatever is derived from it is derived anew, here or when it is next needed.
+    #[inline]
+    fn changed(&mut self, slot: Slot) {
+        self.nodes[slot as usize].leftover = leftover(&self.cells, slot);
+        self.changes.mark(slot);
+    }
+
+    /// The share that every holder has of a resource has changed.
     #[cold]
-    fn mark_holders(&mut self, id: ResourceId) {
-        match self.cells.sparse_holders(id) {
-            Some(holders) => holders.iter().for_each(|&(slot, _)| self.changes.mark(slot)),
-            None => self.changes.mark_all(),
+    fn shares_changed(&mut self, id: ResourceId) {
+        let Some(holders) = self.cells.sparse_holders(id) else {
+            for (slot, node) in self.nodes.iter_mut().enumerate() {
+                node.leftover = leftover(&self.cells, slot as Slot);
+            }
+            return self.changes.mark_all();
+        };
+        for &(slot, _) in holders {
+            self.nodes[slot as usize].leftover = leftover(&self.cells, slot);
+            self.changes.mark(slot);
         }
     }
 
     /// Empties a slot before it is filled again or left.
     fn clear(&mut self, slot: Slot) {
-        self.changes.mark(slot);
         self.nodes[slot as usize].queued = 0;
         self.cells.clear_row(slot, |id| self.names.release(id));
     }
@@ -235,12 +259,22 @@ impl NodeTable {
                     Some(id) => assert_eq!(self.slots.get(&id), Some(&(slot as Slot))),
                     None => assert!(self.vacant.contains(&(slot as Slot)) && cells.all(|cell| cell == Cell::default())),
                 }
+                assert_eq!(node.leftover, leftover(&self.cells, slot as Slot));
                 if node.queued == 0 {
                     assert!(self.cells.row(slot as Slot).all(|(cell, _)| cell.reserved == Amount::ZERO));
                 }
             }
         }
     }
+}
+
+/// Parts that the largest total of a resource is divided into. Whole numbers give the same sum in any order, and 16
+/// resources that are all free are still exact as a float.
+const SHARE_PARTS: f32 = (1 << 20) as f32;
+
+fn leftover(cells: &Cells, slot: Slot) -> u64 {
+    let share = |(cell, largest_inverse): (Cell, f32)| cell.free().units().max(0) as f32 * largest_inverse;
+    cells.row(slot).map(|cell| (share(cell) * SHARE_PARTS) as u64).sum()
 }
 
 /// Sorts by resource and keeps the entry given last of each.
@@ -299,11 +333,11 @@ impl<'a> Node<'a> {
         fit
     }
 
-    /// What it has of each resource (some cells may be empty), with 1 / the largest total, in units, that any
-    /// node has reported of that resource.
+    /// What is free on it, all resources together, each as a share of the largest total that any node has reported of
+    /// that resource.
     #[inline]
-    pub fn cells(self) -> impl Iterator<Item = (Cell, f32)> + 'a {
-        self.table.cells.row(self.slot)
+    pub fn leftover(self) -> f32 {
+        self.table.nodes[self.slot as usize].leftover as f32 / SHARE_PARTS
     }
 
     /// What it has of one resource.

@@ -27,7 +27,7 @@ pub struct BestFit;
 impl Policy for BestFit {
     #[inline]
     fn score(&self, _: &Demand, node: Node<'_>) -> f32 {
-        -node.cells().map(|(cell, largest_inverse)| cell.free().units().max(0) as f32 * largest_inverse).sum::<f32>()
+        -node.leftover()
     }
 }
 

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use foldhash::fast::RandomState;
+
 /// Index of a resource in one view. Valid as long as a node of the view has the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceId(u32);
@@ -32,10 +34,12 @@ struct Entry {
 /// The names of one view's resources.
 #[derive(Debug, Default)]
 pub struct ResourceNames {
-    ids: HashMap<Box<[u8]>, ResourceId>,
+    ids: HashMap<Box<[u8]>, ResourceId, RandomState>,
     entries: Vec<Entry>,
     free: Vec<ResourceId>,
     unused: Vec<ResourceId>,
+    /// How often names were forgotten.
+    generation: u64,
 }
 
 impl ResourceNames {
@@ -71,6 +75,18 @@ impl ResourceNames {
         EscapedName(&self.entries[id.index()].name)
     }
 
+    /// Number of ids, known and free: every id's index is below.
+    #[inline]
+    pub fn id_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// As long as this stays the same, so do the ids of names that are known.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// No node has the resource any more. It may come to use again.
     #[inline]
     pub fn release(&mut self, id: ResourceId) {
@@ -89,6 +105,7 @@ impl ResourceNames {
 
     #[cold]
     fn forget(&mut self, mut is_used: impl FnMut(ResourceId) -> bool) {
+        self.generation += 1;
         for id in self.unused.drain(..) {
             let entry = &mut self.entries[id.index()];
             entry.listed_unused = false;
