@@ -5,6 +5,7 @@ use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::BestFit;
 use external_scheduler::scheduler::view::{View, ViewOptions};
 use external_scheduler::wire::NodeId;
+use external_scheduler::wire::resources::{self, Meaning, Resources};
 
 const OPTIONS: ViewOptions = ViewOptions { strict: false, nodes_max: 1 << 20 };
 const NODES: [i64; 4] = [10, 100, 1_000, 10_000];
@@ -12,14 +13,25 @@ const CLASSES: usize = 16;
 
 type Amounts = [(&'static [u8], Amount); 4];
 
-fn resources(cpus: f64) -> Amounts {
+fn node_resources(cpus: f64) -> Amounts {
     let gib = f64::from(1 << 30);
     [("CPU", cpus), ("GPU", 8.0), ("memory", 4.0 * cpus * gib), ("object_store_memory", cpus * gib)]
         .map(|(name, value)| (name.as_bytes(), Amount::from_f64(value)))
 }
 
-fn demand(class: usize) -> [(&'static [u8], Amount); 2] {
-    [(b"CPU", Amount::from_f64(1.0 + class as f64 / 4.0)), (b"memory", Amount::from_f64(1e9))]
+/// The demand of each class, as it is on the wire.
+fn demands() -> Vec<Vec<u8>> {
+    let demand = |class| {
+        let mut bytes = Vec::new();
+        resources::append(&mut bytes, b"CPU", Amount::from_f64(1.0 + class as f64 / 4.0));
+        resources::append(&mut bytes, b"memory", Amount::from_f64(1e9));
+        bytes
+    };
+    (0..CLASSES).map(demand).collect()
+}
+
+fn schedule(view: &mut View<BestFit>, demand: &[u8]) -> Option<NodeId> {
+    view.schedule(Resources::parse(demand, Meaning::Demand).ok()?, &OPTIONS)
 }
 
 fn view(nodes: i64, cpus: f64) -> View<BestFit> {
@@ -28,12 +40,14 @@ fn view(nodes: i64, cpus: f64) -> View<BestFit> {
         let address = format!("node:10.0.0.{node}");
         let address = (address.as_bytes(), Amount::from_f64(1.0));
         let cpus = cpus * (1 + node % 4) as f64;
-        view.report(NodeId(node), resources(cpus).into_iter().chain([address]), &OPTIONS).expect("below the limit");
+        view.report(NodeId(node), node_resources(cpus).into_iter().chain([address]), &OPTIONS)
+            .expect("below the limit");
     }
     view
 }
 
 fn schedules(criterion: &mut Criterion) {
+    let demands = demands();
     let mut group = criterion.benchmark_group("schedule");
     group.throughput(Throughput::Elements(1));
     for nodes in NODES {
@@ -42,7 +56,7 @@ fn schedules(criterion: &mut Criterion) {
             let mut class = 0;
             bencher.iter(|| {
                 class = (class + 1) % CLASSES;
-                view.schedule(demand(class).into_iter(), &OPTIONS)
+                schedule(&mut view, &demands[class])
             });
         });
         group.bench_function(BenchmarkId::new("then remove and add", nodes), |bencher| {
@@ -50,10 +64,10 @@ fn schedules(criterion: &mut Criterion) {
             let mut class = 0;
             bencher.iter(|| {
                 class = (class + 1) % CLASSES;
-                let node = view.schedule(demand(class).into_iter(), &OPTIONS).expect("all nodes are feasible");
+                let node = schedule(&mut view, &demands[class]).expect("all nodes are feasible");
                 view.remove(node);
                 let cpus = 32.0 + (node.0 % 32) as f64;
-                view.report(node, resources(cpus).into_iter(), &OPTIONS)
+                view.report(node, node_resources(cpus).into_iter(), &OPTIONS)
             });
         });
     }

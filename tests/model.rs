@@ -10,8 +10,9 @@ use external_scheduler::wire::NodeId;
 use external_scheduler::wire::frame::PREFIX_LENGTH;
 use external_scheduler::wire::reply::Reply;
 use external_scheduler::wire::request;
+use external_scheduler::wire::resources::{self, Meaning, Resources};
 
-type Resources = Vec<(&'static str, i64)>;
+type Amounts = Vec<(&'static str, i64)>;
 
 /// A node as the protocol describes it: amounts by name, in multiples of 1/10,000.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +45,7 @@ struct Model {
 }
 
 impl Model {
-    fn add(&mut self, id: NodeId, resources: &Resources) {
+    fn add(&mut self, id: NodeId, resources: &Amounts) {
         let node = ModelNode { total: resources.iter().copied().collect(), ..ModelNode::default() };
         for (name, amount) in &node.total {
             let largest = self.largest.entry(name).or_default();
@@ -74,7 +75,7 @@ impl Model {
     }
 
     /// Checks a decision and enters it.
-    fn place(&mut self, demand: &Resources, decision: Option<NodeId>, strict: bool) {
+    fn place(&mut self, demand: &Amounts, decision: Option<NodeId>, strict: bool) {
         let mut wanted: BTreeMap<&str, i64> = demand.iter().copied().collect();
         wanted.retain(|_, amount| *amount > 0);
         let nodes: Vec<&(NodeId, ModelNode)> = self.slots.iter().flatten().collect();
@@ -143,13 +144,13 @@ fn amount(random: &mut fastrand::Rng) -> i64 {
     }
 }
 
-fn resources(random: &mut fastrand::Rng, names_max: usize, lowest: i64) -> Resources {
+fn random_resources(random: &mut fastrand::Rng, names_max: usize, lowest: i64) -> Amounts {
     let count = random.usize(0..=names_max);
     // The same name twice is legal: the last one counts.
     (0..count).map(|_| (NAMES[random.usize(0..NAMES.len())], amount(random).max(lowest))).collect()
 }
 
-fn on_wire(resources: &Resources) -> impl Iterator<Item = (&[u8], Amount)> {
+fn on_wire(resources: &Amounts) -> impl Iterator<Item = (&[u8], Amount)> {
     resources.iter().map(|(name, amount)| (name.as_bytes(), Amount::from_units(*amount)))
 }
 
@@ -166,7 +167,7 @@ fn drive(seed: u64, steps: usize, nodes: i64, strict: bool) {
         let id = NodeId(random.i64(0..nodes) * 2 - nodes);
         match random.u8(0..100) {
             0..20 => {
-                let mut report = resources(&mut random, 6, i64::MIN);
+                let mut report = random_resources(&mut random, 6, i64::MIN);
                 if random.u8(0..20) == 0 {
                     report.push(("CPU", -10_000));
                 }
@@ -180,7 +181,7 @@ fn drive(seed: u64, steps: usize, nodes: i64, strict: bool) {
                 model.remove(id);
             }
             _ => {
-                let demand = resources(&mut random, 3, 0);
+                let demand = random_resources(&mut random, 3, 0);
                 request::append_schedule(&mut frame, on_wire(&demand));
                 let decision = match service.run(&mut view, &frame[PREFIX_LENGTH..]) {
                     (Reply::Placed { node }, None) => Some(node),
@@ -225,11 +226,15 @@ fn names_that_come_and_go_leave_the_scheduler_as_it_was() {
     for round in 0..5_000 {
         let group = format!("CPU_group_{round}");
         for node in 0..3 {
-            view.report(NodeId(node), [(b"CPU".as_slice(), one), (group.as_bytes(), one)].into_iter(), &options)
-                .unwrap();
+            let resources = [(b"CPU".as_slice(), one), (group.as_bytes(), one)];
+            view.report(NodeId(node), resources.into_iter(), &options).unwrap();
         }
-        assert!(view.schedule([(group.as_bytes(), one)].into_iter(), &options).is_some());
-        let gone = format!("CPU_group_{}", round - 1);
-        assert_eq!(view.schedule([(gone.as_bytes(), one)].into_iter(), &options), None);
+        let mut schedule = |name: &str| {
+            let mut bytes = Vec::new();
+            resources::append(&mut bytes, name.as_bytes(), one);
+            view.schedule(Resources::parse(&bytes, Meaning::Demand).unwrap(), &options)
+        };
+        assert!(schedule(&group).is_some());
+        assert_eq!(schedule(&format!("CPU_group_{}", round - 1)), None);
     }
 }

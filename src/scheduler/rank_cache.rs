@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::cells::Slot;
 use super::changes::Position;
 use super::node_table::{Demand, NodeTable};
@@ -19,60 +21,116 @@ const BLOCK: usize = 64;
 /// Classes of a view at most; the one asked longest ago makes room.
 const CLASSES_MAX: usize = 256;
 
+/// Lists of resources that are remembered at most, and the longest of them in bytes: 1 MiB in all. Then all are
+/// forgotten and those still in use are soon remembered again.
+const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
+const REMEMBERED_LENGTH_MAX: usize = 1024;
+
 /// What a node has that is not feasible. Every rank is greater.
 const INFEASIBLE: u64 = 0;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Class {
     demand: Demand,
+    /// Whether the ranks are those of this demand.
+    is_ranked: bool,
     /// By slot, the bits of its rank.
     ranks: Vec<u64>,
     /// By block, the greatest of its ranks.
     blocks: Vec<u64>,
     /// Changes up to here are in the ranks.
     seen: Position,
-    /// When it was asked last, in decisions of the cache.
+    /// When it was asked last, and when it was made, in decisions of the cache.
     asked_at: u64,
+    made_at: u64,
 }
+
+/// What a list of resources, byte for byte, was resolved to.
+#[derive(Clone, Copy, Debug)]
+struct Recalled {
+    class: ClassIndex,
+    /// The class was made by this decision: its place may have gone to another.
+    made_at: u64,
+    /// The generation of names that the list was resolved with.
+    names_generation: u64,
+}
+
+/// Index of a class in its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassIndex(usize);
 
 /// The classes of a view.
 #[derive(Debug, Default)]
 pub struct RankCache {
     classes: Vec<Class>,
-    by_demand: HashMap<Demand, usize>,
+    by_demand: HashMap<Demand, ClassIndex, RandomState>,
+    /// Clients write a demand in few ways, so its bytes nearly always find its class without being parsed.
+    by_bytes: HashMap<Box<[u8]>, Recalled, RandomState>,
     decisions: u64,
 }
 
 impl RankCache {
-    /// The node that ranks first for a demand, ties to the lower slot; `None` where none is feasible.
+    /// The class of a list of resources that was [remembered](Self::remember) byte for byte, if the names in it
+    /// still have the ids that they had.
     #[inline]
-    pub fn first(&mut self, table: &NodeTable, policy: &impl Policy, demand: &Demand) -> Option<(Rank, Slot)> {
+    pub fn recall(&self, bytes: &[u8], names_generation: u64) -> Option<ClassIndex> {
+        let recalled = self.by_bytes.get(bytes)?;
+        let is_valid =
+            recalled.names_generation == names_generation && recalled.made_at == self.classes[recalled.class.0].made_at;
+        is_valid.then_some(recalled.class)
+    }
+
+    /// The class of a demand, made if there is none, which the list of resources in `bytes` was resolved to.
+    pub fn remember(&mut self, bytes: &[u8], names_generation: u64, demand: &Demand) -> ClassIndex {
         self.decisions += 1;
-        let index = match self.by_demand.get(demand) {
-            Some(&index) => index,
-            None => self.insert(demand),
+        let class = match self.by_demand.get(demand) {
+            Some(&class) => class,
+            None => self.make_class(demand),
         };
-        let class = &mut self.classes[index];
+        if bytes.len() <= REMEMBERED_LENGTH_MAX {
+            if self.by_bytes.len() >= REMEMBERED_MAX {
+                self.by_bytes.clear();
+            }
+            let made_at = self.classes[class.0].made_at;
+            self.by_bytes.insert(bytes.into(), Recalled { class, made_at, names_generation });
+        }
+        class
+    }
+
+    /// The demand of a class.
+    #[inline]
+    pub fn demand(&self, class: ClassIndex) -> &Demand {
+        &self.classes[class.0].demand
+    }
+
+    /// The node that ranks first for a class, ties to the lower slot; `None` where none is feasible.
+    #[inline]
+    pub fn first(&mut self, class: ClassIndex, table: &NodeTable, policy: &impl Policy) -> Option<(Rank, Slot)> {
+        self.decisions += 1;
+        let class = &mut self.classes[class.0];
         class.asked_at = self.decisions;
         class.catch_up(table, policy);
         class.first()
     }
 
-    #[cold]
-    fn insert(&mut self, demand: &Demand) -> usize {
-        let class = Class { demand: demand.clone(), ranks: Vec::new(), blocks: Vec::new(), seen: 0, asked_at: 0 };
+    /// Makes a class, in the place of the one asked longest ago if there are as many as there may be.
+    fn make_class(&mut self, demand: &Demand) -> ClassIndex {
         let index = if self.classes.len() < CLASSES_MAX {
-            self.classes.push(class);
+            self.classes.push(Class::default());
             self.classes.len() - 1
         } else {
             let oldest = self.classes.iter().enumerate().min_by_key(|(_, class)| class.asked_at);
             let index = oldest.map_or(0, |(index, _)| index);
-            let old = std::mem::replace(&mut self.classes[index], class);
-            self.by_demand.remove(&old.demand);
+            self.by_demand.remove(&self.classes[index].demand);
             index
         };
-        self.by_demand.insert(demand.clone(), index);
-        index
+        let class = &mut self.classes[index];
+        class.demand.clone_from(demand);
+        class.is_ranked = false;
+        class.made_at = self.decisions;
+        class.asked_at = self.decisions;
+        self.by_demand.insert(demand.clone(), ClassIndex(index));
+        ClassIndex(index)
     }
 }
 
@@ -80,8 +138,8 @@ impl Class {
     #[inline]
     fn catch_up(&mut self, table: &NodeTable, policy: &impl Policy) {
         let changes = table.changes();
-        // A slot that the ranks do not have yet has changed, too; the ranks grow with the changes that are remembered.
-        match changes.since(self.seen).filter(|_| self.ranks.len() >= table.slot_count()) {
+        let is_complete = self.is_ranked && self.ranks.len() >= table.slot_count();
+        match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
                 for slot in slots {
                     self.set(slot, rank_bits(table, policy, &self.demand, slot));
@@ -92,12 +150,14 @@ impl Class {
         self.seen = changes.end();
     }
 
+    #[cold]
     fn rank_all(&mut self, table: &NodeTable, policy: &impl Policy) {
         self.ranks.clear();
         self.ranks.extend((0..table.slot_count() as Slot).map(|slot| rank_bits(table, policy, &self.demand, slot)));
         self.ranks.resize(self.ranks.len().next_multiple_of(BLOCK), INFEASIBLE);
         self.blocks.clear();
         self.blocks.extend(self.ranks.chunks_exact(BLOCK).map(greatest));
+        self.is_ranked = true;
     }
 
     #[inline]

@@ -6,6 +6,7 @@ use super::node_table::{Demand, Node, NodeTable};
 use super::policy::{Policy, Rank};
 use super::rank_cache::RankCache;
 use crate::wire::NodeId;
+use crate::wire::resources::Resources;
 
 /// How a view behaves.
 #[derive(Clone, Copy, Debug)]
@@ -64,15 +65,34 @@ impl<P: Policy> View<P> {
     /// Places a demand on the node that ranks first and remembers it there until the node is reported anew.
     /// `None` where no node is feasible, or, strict, none is free.
     #[inline]
-    pub fn schedule<'k>(
-        &mut self,
-        resources: impl Iterator<Item = (&'k [u8], Amount)>,
-        options: &ViewOptions,
-    ) -> Option<NodeId> {
-        self.table.resolve(resources, &mut self.demand).ok()?;
-        let (slot, id) = self.first(options.strict)?;
+    pub fn schedule(&mut self, resources: Resources<'_>, options: &ViewOptions) -> Option<NodeId> {
+        let names_generation = self.table.names().generation();
+        let class = match self.cache.recall(resources.as_bytes(), names_generation) {
+            Some(class) => class,
+            None => {
+                self.table.resolve(resources, &mut self.demand).ok()?;
+                if self.table.rare_candidates(&self.demand).is_some_and(|candidates| candidates.len() <= SCAN_MAX) {
+                    return self.schedule_rare(options);
+                }
+                self.cache.remember(resources.as_bytes(), names_generation, &self.demand)
+            }
+        };
+        let first = self.cache.first(class, &self.table, &self.policy);
+        let demand = self.cache.demand(class);
+        self.check_first(first, demand);
+        let (_, slot) = first.filter(|(rank, _)| !options.strict || rank.is_free())?;
+        self.table.place(slot, demand);
+        self.table.node(slot).map(Node::id)
+    }
+
+    /// Places the demand at hand, which few nodes can be feasible for.
+    fn schedule_rare(&mut self, options: &ViewOptions) -> Option<NodeId> {
+        let slots = self.table.rare_candidates(&self.demand)?;
+        let first = first_of(&self.table, &self.policy, &self.demand, slots);
+        self.check_first(first, &self.demand);
+        let (_, slot) = first.filter(|(rank, _)| !options.strict || rank.is_free())?;
         self.table.place(slot, &self.demand);
-        Some(id)
+        self.table.node(slot).map(Node::id)
     }
 
     /// The nodes of the view.
@@ -80,19 +100,9 @@ impl<P: Policy> View<P> {
         self.table.nodes()
     }
 
-    fn first(&mut self, strict: bool) -> Option<(Slot, NodeId)> {
-        let rare = self.table.rare_candidates(&self.demand).filter(|candidates| candidates.len() <= SCAN_MAX);
-        let first = match rare {
-            Some(slots) => first_of(&self.table, &self.policy, &self.demand, slots),
-            None => self.cache.first(&self.table, &self.policy, &self.demand),
-        };
-        debug_assert_eq!(
-            first,
-            first_of(&self.table, &self.policy, &self.demand, 0..self.table.slot_count() as Slot),
-            "the shortcuts find the same node as a look at every node"
-        );
-        let (_, slot) = first.filter(|(rank, _)| !strict || rank.is_free())?;
-        self.table.node(slot).map(|node| (slot, node.id()))
+    /// In debug builds, checks that the shortcuts have found the same node as a look at every node.
+    fn check_first(&self, first: Option<(Rank, Slot)>, demand: &Demand) {
+        debug_assert_eq!(first, first_of(&self.table, &self.policy, demand, 0..self.table.slot_count() as Slot));
     }
 }
 
