@@ -1,13 +1,17 @@
 //! What a decision costs, by the number of nodes.
 
+use std::sync::LazyLock;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use external_scheduler::scheduler::amount::Amount;
-use external_scheduler::scheduler::policy::BestFit;
+use external_scheduler::scheduler::policy::Policy;
 use external_scheduler::scheduler::view::{View, ViewOptions};
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::resources::{self, Meaning, Resources};
 
-const OPTIONS: ViewOptions = ViewOptions { strict: false, nodes_max: 1 << 20 };
+static OPTIONS: LazyLock<ViewOptions> =
+    LazyLock::new(|| ViewOptions { strict: false, nodes_max: 1 << 20, policy: Policy::default() });
+
 const NODES: [i64; 4] = [10, 100, 1_000, 10_000];
 const CLASSES: usize = 16;
 
@@ -30,12 +34,12 @@ fn demands() -> Vec<Vec<u8>> {
     (0..CLASSES).map(demand).collect()
 }
 
-fn schedule(view: &mut View<BestFit>, demand: &[u8]) -> Option<NodeId> {
+fn schedule(view: &mut View, demand: &[u8]) -> Option<NodeId> {
     view.schedule(Resources::parse(demand, Meaning::Demand).ok()?, &OPTIONS)
 }
 
-fn view(nodes: i64, cpus: f64) -> View<BestFit> {
-    let mut view = View::new(BestFit);
+fn view(nodes: i64, cpus: f64) -> View {
+    let mut view = View::new(&OPTIONS);
     for node in 0..nodes {
         let address = format!("node:10.0.0.{node}");
         let address = (address.as_bytes(), Amount::from_f64(1.0));

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::scheduler::policy::BestFit;
 use crate::scheduler::view::{View, ViewOptions};
 use crate::server::service::{Output, Service};
 use crate::telemetry::counters::RequestCounters;
@@ -56,7 +55,7 @@ impl SchedulerService {
 
     /// Runs one message against a view.
     #[inline]
-    pub fn run(&mut self, view: &mut View<BestFit>, message: &[u8]) -> (Reply, Option<Refusal>) {
+    pub fn run(&mut self, view: &mut View, message: &[u8]) -> (Reply, Option<Refusal>) {
         match Request::parse(message) {
             Ok(Request::Schedule { demand }) => match view.schedule(demand, &self.options) {
                 Some(node) => {
@@ -84,10 +83,10 @@ impl SchedulerService {
 }
 
 impl Service for SchedulerService {
-    type Session = View<BestFit>;
+    type Session = View;
 
     fn open(&mut self) -> Self::Session {
-        View::new(BestFit)
+        View::new(&self.options)
     }
 
     #[inline]

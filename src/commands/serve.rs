@@ -9,6 +9,7 @@ use argh::FromArgs;
 use super::{CommandError, print, process, values};
 use crate::bench::echo::EchoService;
 use crate::execute::SchedulerService;
+use crate::scheduler::policy::{DEFINITIONS, Parameters, Policy};
 use crate::scheduler::view::ViewOptions;
 use crate::server::listener::Listener;
 use crate::server::service::Service;
@@ -37,6 +38,22 @@ pub struct Serve {
     #[argh(option, arg_name = "mode", default = "0o600", from_str_fn(values::mode))]
     unix_mode: u32,
 
+    /// which of the nodes that fit is taken; 'help' lists the policies (default best-fit)
+    #[argh(option, arg_name = "name", default = "DEFINITIONS[0].name.to_owned()")]
+    policy: String,
+
+    /// hybrid: utilisation below this counts as none (default 0.5)
+    #[argh(option, default = "Parameters::default().spread_threshold", from_str_fn(values::share))]
+    spread_threshold: f32,
+
+    /// hybrid: the share of all nodes among whose best one is chosen at random; 0 for the best alone (default 0.2)
+    #[argh(option, default = "Parameters::default().hybrid_top", from_str_fn(values::share))]
+    hybrid_top: f32,
+
+    /// seed of the policies that choose at random (default 1)
+    #[argh(option, default = "Parameters::default().seed")]
+    seed: u64,
+
     /// place tasks on free nodes only; else they may queue on nodes that are large enough
     #[argh(switch)]
     strict: bool,
@@ -64,13 +81,17 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(self) -> Result<ExitCode, CommandError> {
+        if self.policy == "help" {
+            return Ok(print_policies());
+        }
+        let policy = self.policy()?;
         if let Some(core) = self.pin_cpu {
             process::pin_to_core(core).map_err(|error| CommandError::failure(format!("--pin-cpu {core}"), error))?;
         }
         if self.echo {
             return self.serve(EchoService);
         }
-        let options = ViewOptions { strict: self.strict, nodes_max: self.max_nodes };
+        let options = ViewOptions { strict: self.strict, nodes_max: self.max_nodes, policy };
         self.serve(SchedulerService::new(options))
     }
 
@@ -88,8 +109,9 @@ impl Serve {
         let server =
             Server::new(listeners, service, limits).map_err(|error| CommandError::failure("cannot start", error))?;
         log::info!(
-            "external-scheduler {} limits: {} connections, {} nodes a view, frames of {} bytes{}",
+            "external-scheduler {}, policy {}, limits: {} connections, {} nodes a view, frames of {} bytes{}",
             env!("CARGO_PKG_VERSION"),
+            self.policy,
             self.max_connections,
             self.max_nodes,
             self.max_frame,
@@ -102,6 +124,14 @@ impl Serve {
         Ok(ExitCode::SUCCESS)
     }
 
+    fn policy(&self) -> Result<Policy, CommandError> {
+        let parameters =
+            Parameters { spread_threshold: self.spread_threshold, hybrid_top: self.hybrid_top, seed: self.seed };
+        Policy::named(&self.policy, parameters).ok_or_else(|| {
+            CommandError::Usage(format!("there is no policy '{}': 'serve --policy help' lists them", self.policy))
+        })
+    }
+
     fn listen(&self) -> Result<Vec<Listener>, CommandError> {
         let address = SocketAddr::new(self.address, self.port);
         let failure =
@@ -112,4 +142,11 @@ impl Serve {
         }
         Ok(listeners)
     }
+}
+
+fn print_policies() -> ExitCode {
+    for definition in &DEFINITIONS {
+        print(&format!("{:<16}{}", definition.name, definition.summary));
+    }
+    ExitCode::SUCCESS
 }

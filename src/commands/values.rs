@@ -59,6 +59,15 @@ pub fn mode(value: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("'{value}' is not a file mode: give three octal digits, like 660"))
 }
 
+/// A share of a whole, from 0 to 1.
+pub fn share(value: &str) -> Result<f32, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| format!("'{value}' is not a share: give a number from 0 to 1"))
+}
+
 /// A number that is at least 1.
 pub fn positive(value: &str) -> Result<usize, String> {
     value.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("'{value}' is not a number above 0"))
@@ -87,7 +96,9 @@ mod tests {
 
     #[test]
     fn other_values_are_refused_by_name() {
-        let refusals: [Result<(), String>; 14] = [
+        let refusals: [Result<(), String>; 16] = [
+            share("1.1").map(drop),
+            share("nan").map(drop),
             bytes("").map(drop),
             bytes("-1").map(drop),
             bytes("1.5MiB").map(drop),

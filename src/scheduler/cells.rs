@@ -6,6 +6,7 @@
 //! what is looked for under a rare name is looked for only where it exists.
 
 use super::amount::Amount;
+use super::policy::Share;
 use super::resource_names::ResourceId;
 
 /// Index of a node in its view's table. A slot is used again after its node has gone.
@@ -131,28 +132,47 @@ impl Cells {
         }
     }
 
-    /// Every cell of a node that may be not empty, each with 1 / the largest total of its resource.
+    /// 1 / the largest total that any node has reported of a resource, in units; 0 where none was positive.
     #[inline]
-    pub fn row(&self, slot: Slot) -> impl Iterator<Item = (Cell, f32)> + '_ {
+    pub fn largest_inverse(&self, resource: ResourceId) -> f32 {
+        self.resources[resource.index()].largest_inverse
+    }
+
+    /// Every resource that a node has.
+    #[inline]
+    pub fn row(&self, slot: Slot) -> impl Iterator<Item = Share> + '_ {
         let start = slot as usize * self.columns.len();
-        let columns = self.rows[start..start + self.columns.len()].iter().copied();
+        let columns = self.rows[start..start + self.columns.len()].iter().zip(&self.column_scales);
+        let columns = columns.map(|(&cell, &largest_inverse)| Share { cell, largest_inverse });
         let sparse = self.sparse_of_slot[slot as usize].iter();
         columns
-            .zip(self.column_scales.iter().copied())
-            .chain(sparse.map(move |&id| (self.get(slot, id), self.resources[id.index()].largest_inverse)))
+            .filter(|share| !share.cell.is_empty())
+            .chain(sparse.map(move |&id| Share { cell: self.get(slot, id), largest_inverse: self.largest_inverse(id) }))
     }
 
     /// Adds to what is reserved of a resource that the node has.
     #[inline]
     pub fn reserve(&mut self, slot: Slot, resource: ResourceId, amount: Amount) {
+        let reserved = self.reserved_mut(slot, resource);
+        *reserved = reserved.saturating_add(amount);
+    }
+
+    /// Takes off what is reserved of a resource that the node has.
+    #[inline]
+    pub fn unreserve(&mut self, slot: Slot, resource: ResourceId, amount: Amount) {
+        let reserved = self.reserved_mut(slot, resource);
+        *reserved = reserved.saturating_sub(amount);
+    }
+
+    #[inline]
+    fn reserved_mut(&mut self, slot: Slot, resource: ResourceId) -> &mut Amount {
         let cell = match &mut self.resources[resource.index()].place {
             Place::Column(column) => Some(&mut self.rows[slot as usize * self.columns.len() + *column]),
             Place::Sparse(holders) => {
                 holders.binary_search_by_key(&slot, |holder| holder.0).ok().map(|position| &mut holders[position].1)
             }
         };
-        let cell = cell.expect("a node that lacks a resource gets no placement of it");
-        cell.reserved = cell.reserved.saturating_add(amount);
+        &mut cell.expect("only a node that has a resource has placements of it").reserved
     }
 
     /// Gives a node a resource that it lacks. `cell` is not empty. Returns whether the largest total of the

@@ -9,6 +9,8 @@ pub mod cells;
 pub mod changes;
 pub mod node_table;
 pub mod policy;
+pub mod rank;
 pub mod rank_cache;
 pub mod resource_names;
+pub mod selection;
 pub mod view;

@@ -7,7 +7,8 @@ use foldhash::fast::RandomState;
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
 use super::changes::Changes;
-use super::policy::Fit;
+use super::policy::{NodeTerm, Policy, Share};
+use super::rank::Fit;
 use super::resource_names::{ResourceId, ResourceNames};
 use crate::wire::NodeId;
 
@@ -24,6 +25,12 @@ impl Demand {
         self.entries.is_empty()
     }
 
+    /// How much is asked for of one resource.
+    #[inline]
+    pub fn amount(&self, id: ResourceId) -> Amount {
+        self.entries.iter().find(|entry| entry.0 == id).map_or(Amount::ZERO, |entry| entry.1)
+    }
+
     /// The resources asked for and how much of each.
     #[inline]
     pub fn entries(&self) -> &[(ResourceId, Amount)] {
@@ -35,19 +42,25 @@ impl Demand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownResource;
 
+/// A placement that is to be released is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotPlaced;
+
 #[derive(Debug, Default)]
 struct NodeEntry {
     /// `None` where the slot is vacant.
     id: Option<NodeId>,
     /// Placements since the last report.
     queued: u32,
-    /// See [`Node::leftover`].
-    leftover: u64,
+    /// See [`Node::term`].
+    term: NodeTerm,
 }
 
 /// The nodes of a view.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NodeTable {
+    /// Whose node terms are kept.
+    policy: Policy,
     names: ResourceNames,
     cells: Cells,
     nodes: Vec<NodeEntry>,
@@ -60,6 +73,26 @@ pub struct NodeTable {
 }
 
 impl NodeTable {
+    /// A table without nodes that keeps the node terms of a policy.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            names: ResourceNames::default(),
+            cells: Cells::default(),
+            nodes: Vec::new(),
+            slots: HashMap::default(),
+            vacant: Vec::new(),
+            changes: Changes::default(),
+            report: Vec::new(),
+        }
+    }
+
+    /// The policy whose node terms are kept.
+    #[inline]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Number of nodes.
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -197,6 +230,25 @@ impl NodeTable {
         self.check();
     }
 
+    /// Takes a placement off what is reserved and queued on a node.
+    ///
+    /// # Errors
+    /// When the node is not there, or has not so much reserved; nothing is changed then.
+    pub fn release(&mut self, node: NodeId, demand: &Demand) -> Result<(), NotPlaced> {
+        let &slot = self.slots.get(&node).ok_or(NotPlaced)?;
+        let is_reserved = |&(id, amount): &(ResourceId, Amount)| self.cells.get(slot, id).reserved >= amount;
+        if self.nodes[slot as usize].queued == 0 || !demand.entries.iter().all(is_reserved) {
+            return Err(NotPlaced);
+        }
+        for &(id, amount) in &demand.entries {
+            self.cells.unreserve(slot, id, amount);
+        }
+        self.nodes[slot as usize].queued -= 1;
+        self.changed(slot);
+        self.check();
+        Ok(())
+    }
+
     fn take_slot(&mut self, node: NodeId) -> Slot {
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.nodes.push(NodeEntry::default());
@@ -212,7 +264,7 @@ impl NodeTable {
     /// A slot has changed: whatever is derived from it is derived anew, here or when it is next needed.
     #[inline]
     fn changed(&mut self, slot: Slot) {
-        self.nodes[slot as usize].leftover = leftover(&self.cells, slot);
+        self.nodes[slot as usize].term = self.policy.node_term(self.cells.row(slot));
         self.changes.mark(slot);
     }
 
@@ -221,12 +273,12 @@ impl NodeTable {
     fn shares_changed(&mut self, id: ResourceId) {
         let Some(holders) = self.cells.sparse_holders(id) else {
             for (slot, node) in self.nodes.iter_mut().enumerate() {
-                node.leftover = leftover(&self.cells, slot as Slot);
+                node.term = self.policy.node_term(self.cells.row(slot as Slot));
             }
             return self.changes.mark_all();
         };
         for &(slot, _) in holders {
-            self.nodes[slot as usize].leftover = leftover(&self.cells, slot);
+            self.nodes[slot as usize].term = self.policy.node_term(self.cells.row(slot));
             self.changes.mark(slot);
         }
     }
@@ -254,27 +306,18 @@ impl NodeTable {
             self.cells.check();
             assert_eq!(self.slots.len() + self.vacant.len(), self.nodes.len());
             for (slot, node) in self.nodes.iter().enumerate() {
-                let mut cells = self.cells.row(slot as Slot).map(|(cell, _)| cell);
+                let mut row = self.cells.row(slot as Slot);
                 match node.id {
                     Some(id) => assert_eq!(self.slots.get(&id), Some(&(slot as Slot))),
-                    None => assert!(self.vacant.contains(&(slot as Slot)) && cells.all(|cell| cell == Cell::default())),
+                    None => assert!(self.vacant.contains(&(slot as Slot)) && row.next().is_none()),
                 }
-                assert_eq!(node.leftover, leftover(&self.cells, slot as Slot));
+                assert_eq!(node.term, self.policy.node_term(self.cells.row(slot as Slot)));
                 if node.queued == 0 {
-                    assert!(self.cells.row(slot as Slot).all(|(cell, _)| cell.reserved == Amount::ZERO));
+                    assert!(self.cells.row(slot as Slot).all(|share| share.cell.reserved == Amount::ZERO));
                 }
             }
         }
     }
-}
-
-/// Parts that the largest total of a resource is divided into. Whole numbers give the same sum in any order, and 16
-/// resources that are all free are still exact as a float.
-const SHARE_PARTS: f32 = (1 << 20) as f32;
-
-fn leftover(cells: &Cells, slot: Slot) -> u64 {
-    let share = |(cell, largest_inverse): (Cell, f32)| cell.free().units().max(0) as f32 * largest_inverse;
-    cells.row(slot).map(|cell| (share(cell) * SHARE_PARTS) as u64).sum()
 }
 
 /// Sorts by resource and keeps the entry given last of each.
@@ -333,15 +376,32 @@ impl<'a> Node<'a> {
         fit
     }
 
-    /// What is free on it, all resources together, each as a share of the largest total that any node has reported of
-    /// that resource.
+    /// The part of every score that depends on the node alone.
     #[inline]
-    pub fn leftover(self) -> f32 {
-        self.table.nodes[self.slot as usize].leftover as f32 / SHARE_PARTS
+    pub fn term(self) -> NodeTerm {
+        self.table.nodes[self.slot as usize].term
     }
 
-    /// What it has of one resource.
-    pub fn cell(self, name: &[u8]) -> Cell {
-        self.table.names.get(name).map_or(Cell::default(), |id| self.table.cells.get(self.slot, id))
+    /// What it has of a resource.
+    #[inline]
+    pub fn cell(self, id: ResourceId) -> Cell {
+        self.table.cells.get(self.slot, id)
+    }
+
+    /// What it has of a resource, with the scale of that.
+    #[inline]
+    pub fn share(self, id: ResourceId) -> Share {
+        Share { cell: self.cell(id), largest_inverse: self.table.cells.largest_inverse(id) }
+    }
+
+    /// The id of a name, if any node of the view has or had it.
+    #[inline]
+    pub fn id_of(self, name: &[u8]) -> Option<ResourceId> {
+        self.table.names.get(name)
+    }
+
+    /// What it has of the resource of a name.
+    pub fn cell_of(self, name: &[u8]) -> Cell {
+        self.id_of(name).map_or(Cell::default(), |id| self.cell(id))
     }
 }

@@ -1,115 +1,295 @@
-//! Policies: which of the nodes that fit is taken.
+//! Policies: which of the nodes that fit is taken. This is the one file to touch to add another.
 //!
-//! A policy is one pure function from a demand and a node to a score. Everything else is the same for all
-//! of them: [`Rank`] puts free nodes before those where the task has to queue.
+//! A policy is a pure function from a demand and a node to a score; the highest is taken, ties go to the lower slot.
+//! What of the score is the same for every demand is a function of the node alone, which the node table keeps. A few
+//! policies choose among the free nodes otherwise ([`Selection`]). Everything else is the same for all of them:
+//! [`Rank`](super::rank::Rank) puts free nodes before those where the task has to queue.
+//!
+//! In the formulas, of a node: `f` what is free, `c` what it has in total; of the demand: `r`; `m` the most that
+//! any node of the view has reported in total; a subscript `k` is a resource.
 
+use super::amount::Amount;
+use super::cells::Cell;
 use super::node_table::{Demand, Node};
 
-/// Scores the nodes that fit a demand.
-pub trait Policy {
-    /// How good it is to place `demand` on `node`: the highest score is taken. Never NaN.
+/// What a score may depend on besides the node.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    pub demand: &'a Demand,
+}
+
+/// The part of a score that depends on the node alone.
+pub type NodeTerm = [f32; 2];
+
+/// One resource of a node, as a node term sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    pub cell: Cell,
+    /// 1 / `m`, in units of the amount; 0 where nothing positive was reported.
+    pub largest_inverse: f32,
+}
+
+/// How a node is chosen among those that are free. Where none is, the rank alone decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// The highest score.
+    Highest,
+    /// At random among the highest scores: the share of all nodes that `--hybrid-top` gives, or all that tie.
+    RandomOfTop,
+    /// The next in the order of slots after the one taken last.
+    Next,
+    /// Any, at random.
+    Random,
+    /// The higher score of two at random.
+    RandomPair,
+}
+
+/// A policy by name.
+#[derive(Debug)]
+pub struct Definition {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    node_term: fn(&mut dyn Iterator<Item = Share>) -> NodeTerm,
+    score: fn(&Policy, &Scoring<'_>, Node<'_>) -> f32,
+    selection: Selection,
+}
+
+/// Every policy; the first is the default.
+pub static DEFINITIONS: [Definition; 9] = [
+    Definition {
+        name: "best-fit",
+        summary: "the node with the least left over, so that large nodes stay whole",
+        node_term: free_of_largest,
+        score: best_fit,
+        selection: Selection::Highest,
+    },
+    Definition {
+        name: "spread",
+        summary: "the least allocated node, over all its resources",
+        node_term: free_of_total,
+        score: spread,
+        selection: Selection::Highest,
+    },
+    Definition {
+        name: "balanced",
+        summary: "the node whose free resources are most alike to the demand in their proportions",
+        node_term: free_square,
+        score: balanced,
+        selection: Selection::Highest,
+    },
+    Definition {
+        name: "hybrid",
+        summary: "as Ray does: pack up to a threshold (--spread-threshold), then spread; ties at random",
+        node_term: none,
+        score: hybrid,
+        selection: Selection::RandomOfTop,
+    },
+    Definition {
+        name: "shortest-queue",
+        summary: "the node with the fewest placements since its last report",
+        node_term: none,
+        score: shortest_queue,
+        selection: Selection::Highest,
+    },
+    Definition {
+        name: "first-fit",
+        summary: "the first node that fits",
+        node_term: none,
+        score: constant,
+        selection: Selection::Highest,
+    },
+    Definition {
+        name: "round-robin",
+        summary: "the next node that fits",
+        node_term: none,
+        score: constant,
+        selection: Selection::Next,
+    },
+    Definition {
+        name: "random",
+        summary: "any node that fits (--seed)",
+        node_term: none,
+        score: constant,
+        selection: Selection::Random,
+    },
+    Definition {
+        name: "power-of-two",
+        summary: "the less allocated of two nodes at random (--seed)",
+        node_term: free_of_total,
+        score: spread,
+        selection: Selection::RandomPair,
+    },
+];
+
+/// The parameters that policies have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parameters {
+    /// `hybrid`: utilisation below this counts as none.
+    pub spread_threshold: f32,
+    /// `hybrid`: share of all nodes among whose best is chosen at random; 0 for the best alone.
+    pub hybrid_top: f32,
+    /// Seed of the policies that choose at random.
+    pub seed: u64,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { spread_threshold: 0.5, hybrid_top: 0.2, seed: 1 }
+    }
+}
+
+/// A policy with its parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    definition: &'static Definition,
+    parameters: Parameters,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { definition: &DEFINITIONS[0], parameters: Parameters::default() }
+    }
+}
+
+impl Policy {
+    /// The policy of a name.
+    pub fn named(name: &str, parameters: Parameters) -> Option<Self> {
+        let definition = DEFINITIONS.iter().find(|definition| definition.name == name)?;
+        Some(Self { definition, parameters })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// Its parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// How it chooses among the nodes that are free.
+    #[inline]
+    pub fn selection(&self) -> Selection {
+        self.definition.selection
+    }
+
+    /// The part of the scores that depends on a node alone. The same for the same resources in any order.
+    #[inline]
+    pub fn node_term(&self, mut shares: impl Iterator<Item = Share>) -> NodeTerm {
+        (self.definition.node_term)(&mut shares)
+    }
+
+    /// How good it is to place the demand on the node. Never NaN.
     ///
     /// The node is feasible; it is free unless the task would queue there.
-    fn score(&self, demand: &Demand, node: Node<'_>) -> f32;
+    #[inline]
+    pub fn score(&self, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+        (self.definition.score)(self, scoring, node)
+    }
 }
 
-/// Best fit: the node with the least left over.
+/// Parts of a whole that node terms add up, since whole numbers give the same sum in any order. Sixteen wholes are
+/// still exact as a float.
+const PARTS: f32 = (1 << 20) as f32;
+
+fn sum_of_parts(shares: &mut dyn Iterator<Item = Share>, share: impl Fn(Share) -> f32) -> f32 {
+    shares.map(|of| (share(of) * PARTS) as i64).sum::<i64>() as f32 / PARTS
+}
+
+fn none(_: &mut dyn Iterator<Item = Share>) -> NodeTerm {
+    [0.0; 2]
+}
+
+fn constant(_: &Policy, _: &Scoring<'_>, _: Node<'_>) -> f32 {
+    0.0
+}
+
+fn free(cell: Cell) -> f32 {
+    cell.free().units().max(0) as f32
+}
+
+fn of(amount: Amount) -> f32 {
+    amount.units() as f32
+}
+
+/// Best fit: `-Σ_k (f_k - r_k) / m_k`, over all resources of the node. `Σ_k r_k / m_k` is the same on every node and
+/// left out. A task without GPUs so avoids the nodes that have some while others fit.
 ///
-/// `score = -Σ_k max(0, free_k) / largest_k` over all resources k that the node has, where `largest_k` is the
-/// most that any node has reported of k. What the demand itself takes is the same share on every node where
-/// it is free, and left out. A task without GPUs so avoids the nodes that have some while others fit.
+/// Source: BestFit as in the evaluation of Weng et al., "Beware of Fragmentation", USENIX ATC'23, with equal weights
+/// and for any resources.
+fn best_fit(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
+    -node.term()[0]
+}
+
+fn free_of_largest(shares: &mut dyn Iterator<Item = Share>) -> NodeTerm {
+    [sum_of_parts(shares, |share| free(share.cell) * share.largest_inverse), 0.0]
+}
+
+/// Least allocated: the mean of `(f_k - r_k) / c_k` over the resources of the node.
 ///
-/// Source: BestFit as in the evaluation of Weng et al., "Beware of Fragmentation", USENIX ATC'23, with equal
-/// weights and for any resources.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BestFit;
-
-impl Policy for BestFit {
-    #[inline]
-    fn score(&self, _: &Demand, node: Node<'_>) -> f32 {
-        -node.leftover()
-    }
+/// Source: LeastAllocated of the Kubernetes scheduler, with equal weights and for any resources.
+fn spread(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let [free, count] = node.term();
+    let taken: f32 = scoring.demand.entries().iter().map(|&(id, amount)| of(amount) / of(node.cell(id).total)).sum();
+    (free - taken) / count.max(1.0)
 }
 
-/// The order in which nodes are taken for a demand, the greatest first; ties go to the lower slot.
+fn free_of_total(shares: &mut dyn Iterator<Item = Share>) -> NodeTerm {
+    let mut count = 0.0;
+    let mut counted = shares.filter(|share| share.cell.total > Amount::ZERO).inspect(|_| count += 1.0);
+    let sum = sum_of_parts(&mut counted, |share| free(share.cell) / of(share.cell.total));
+    [sum, count]
+}
+
+/// Cosine alignment: `Σ_k r_k f_k / (|r| |f|)`, every amount as a share of `m_k`.
 ///
-/// Free nodes come before all others, by the policy's score. The others, where the task has to queue, come by the
-/// fewest placements queued, then by the score. A demand of nothing is free everywhere and goes by the fewest
-/// placements queued, so that such tasks do not pile up on one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank(u64);
-
-/// Bit 63: free. Bits 32 to 62: how many fewer than the most are queued. Bits 0 to 31: the score.
-const FREE: u64 = 1 << 63;
-const QUEUED_MAX: u32 = u32::MAX >> 1;
-
-impl Rank {
-    /// Ranks `node` for `demand`; `None` where it is not feasible.
-    #[inline]
-    pub fn of(policy: &impl Policy, demand: &Demand, node: Node<'_>) -> Option<Rank> {
-        let free = if demand.is_empty() {
-            FREE | few_queued(node)
-        } else {
-            match node.fit(demand) {
-                Fit::Infeasible => return None,
-                Fit::Free => FREE,
-                Fit::Queues => few_queued(node),
-            }
-        };
-        Some(Rank(free | u64::from(ascending_bits(policy.score(demand, node)))))
+/// Source: the vector bin packing heuristics compared by Panigrahy et al., "Heuristics for Vector Bin Packing", 2011.
+fn balanced(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let (mut dot, mut demand_square) = (0.0, 0.0);
+    for &(id, amount) in scoring.demand.entries() {
+        let Share { cell, largest_inverse } = node.share(id);
+        let demanded = of(amount) * largest_inverse;
+        dot += demanded * free(cell) * largest_inverse;
+        demand_square += demanded * demanded;
     }
-
-    /// The rank as a number above 0 that compares as the ranks do.
-    #[inline]
-    pub fn bits(self) -> u64 {
-        debug_assert_ne!(self.0, 0, "a score is not the least of all floats");
-        self.0
-    }
-
-    /// The rank of a number that [`Rank::bits`] gave.
-    #[inline]
-    pub fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    /// Whether the node is free for the demand, so that the task need not queue there.
-    #[inline]
-    pub fn is_free(self) -> bool {
-        self.0 & FREE != 0
-    }
+    // A demand of nothing, or a node with nothing free, is at no angle.
+    dot / (demand_square * node.term()[0]).sqrt().max(f32::MIN_POSITIVE)
 }
 
-/// How a demand fits on a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
-    /// The node does not have it in total.
-    Infeasible,
-    /// The node has it, but not unused: the task would queue.
-    Queues,
-    /// The node has it unused.
-    Free,
+fn free_square(shares: &mut dyn Iterator<Item = Share>) -> NodeTerm {
+    [sum_of_parts(shares, |share| (free(share.cell) * share.largest_inverse).powi(2)), 0.0]
 }
 
-#[inline]
-fn few_queued(node: Node<'_>) -> u64 {
-    u64::from(QUEUED_MAX - node.queued().min(QUEUED_MAX)) << 32
+/// What Ray takes for a node's utilisation.
+const HYBRID_NAMES: [&[u8]; 3] = [b"CPU", b"memory", b"object_store_memory"];
+const GPU: &[u8] = b"GPU";
+
+/// Far more than utilisations differ: nodes that are avoided come after all others.
+pub(super) const HYBRID_AVOIDED: f32 = 10.0;
+
+/// Ray's hybrid policy: `-max_k (1 - (f_k - r_k) / c_k)` over CPU, memory and object store, where a utilisation below
+/// the threshold counts as 0. A demand without GPUs avoids the nodes that have some.
+///
+/// Source: `hybrid_scheduling_policy` of Ray 2; the names are Ray's.
+fn hybrid(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let demanded = |name: &[u8]| node.id_of(name).map_or(Amount::ZERO, |id| scoring.demand.amount(id));
+    let utilisation = |name: &[u8]| {
+        let cell = node.cell_of(name);
+        match of(cell.total) {
+            total if total > 0.0 => 1.0 - (free(cell) - of(demanded(name))) / total,
+            _ => 0.0,
+        }
+    };
+    let highest = HYBRID_NAMES.into_iter().map(utilisation).fold(0.0, f32::max);
+    let counted = if highest < policy.parameters.spread_threshold { 0.0 } else { highest };
+    let is_avoided = demanded(GPU) == Amount::ZERO && node.cell_of(GPU).total > Amount::ZERO;
+    -counted - if is_avoided { HYBRID_AVOIDED } else { 0.0 }
 }
 
-/// Bits that compare as the floats do.
-#[inline]
-fn ascending_bits(score: f32) -> u32 {
-    debug_assert!(!score.is_nan());
-    let bits = score.to_bits();
-    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_ascend_with_the_score() {
-        let scores = [f32::NEG_INFINITY, -1e9, -1.0, -1e-20, 0.0, 1e-20, 0.5, 3.0, f32::INFINITY];
-        assert!(scores.map(ascending_bits).is_sorted_by(|a, b| a < b));
-    }
+/// `-` the placements since the last report: what the original server meant to do.
+fn shortest_queue(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
+    -(node.queued() as f32)
 }

@@ -12,7 +12,8 @@ use foldhash::fast::RandomState;
 use super::cells::Slot;
 use super::changes::Position;
 use super::node_table::{Demand, NodeTable};
-use super::policy::{Policy, Rank};
+use super::policy::Scoring;
+use super::rank::Rank;
 
 /// Slots whose greatest rank is kept together. Blocks are looked at one after the other and so is one block's inside,
 /// which is least for the square root of the nodes: of some thousands.
@@ -26,18 +27,15 @@ const CLASSES_MAX: usize = 256;
 const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 
-/// What a node has that is not feasible. Every rank is greater.
-const INFEASIBLE: u64 = 0;
-
 #[derive(Debug, Default)]
 struct Class {
     demand: Demand,
     /// Whether the ranks are those of this demand.
     is_ranked: bool,
-    /// By slot, the bits of its rank.
-    ranks: Vec<u64>,
+    /// By slot, its rank; `None` where it is not feasible.
+    ranks: Vec<Option<Rank>>,
     /// By block, the greatest of its ranks.
-    blocks: Vec<u64>,
+    blocks: Vec<Option<Rank>>,
     /// Changes up to here are in the ranks.
     seen: Position,
     /// When it was asked last, and when it was made, in decisions of the cache.
@@ -103,13 +101,18 @@ impl RankCache {
         &self.classes[class.0].demand
     }
 
+    /// The rank of every slot for a class, as of its last [`RankCache::first`]; `None` where it is not feasible.
+    pub fn ranks(&self, class: ClassIndex) -> &[Option<Rank>] {
+        &self.classes[class.0].ranks
+    }
+
     /// The node that ranks first for a class, ties to the lower slot; `None` where none is feasible.
     #[inline]
-    pub fn first(&mut self, class: ClassIndex, table: &NodeTable, policy: &impl Policy) -> Option<(Rank, Slot)> {
+    pub fn first(&mut self, class: ClassIndex, table: &NodeTable) -> Option<(Rank, Slot)> {
         self.decisions += 1;
         let class = &mut self.classes[class.0];
         class.asked_at = self.decisions;
-        class.catch_up(table, policy);
+        class.catch_up(table);
         class.first()
     }
 
@@ -136,32 +139,32 @@ impl RankCache {
 
 impl Class {
     #[inline]
-    fn catch_up(&mut self, table: &NodeTable, policy: &impl Policy) {
+    fn catch_up(&mut self, table: &NodeTable) {
         let changes = table.changes();
         let is_complete = self.is_ranked && self.ranks.len() >= table.slot_count();
         match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
                 for slot in slots {
-                    self.set(slot, rank_bits(table, policy, &self.demand, slot));
+                    self.set(slot, rank(table, &self.demand, slot));
                 }
             }
-            None => self.rank_all(table, policy),
+            None => self.rank_all(table),
         }
         self.seen = changes.end();
     }
 
     #[cold]
-    fn rank_all(&mut self, table: &NodeTable, policy: &impl Policy) {
+    fn rank_all(&mut self, table: &NodeTable) {
         self.ranks.clear();
-        self.ranks.extend((0..table.slot_count() as Slot).map(|slot| rank_bits(table, policy, &self.demand, slot)));
-        self.ranks.resize(self.ranks.len().next_multiple_of(BLOCK), INFEASIBLE);
+        self.ranks.extend((0..table.slot_count() as Slot).map(|slot| rank(table, &self.demand, slot)));
+        self.ranks.resize(self.ranks.len().next_multiple_of(BLOCK), None);
         self.blocks.clear();
         self.blocks.extend(self.ranks.chunks_exact(BLOCK).map(greatest));
         self.is_ranked = true;
     }
 
     #[inline]
-    fn set(&mut self, slot: Slot, rank: u64) {
+    fn set(&mut self, slot: Slot, rank: Option<Rank>) {
         let slot = slot as usize;
         let old = std::mem::replace(&mut self.ranks[slot], rank);
         let block = slot / BLOCK;
@@ -174,23 +177,20 @@ impl Class {
 
     #[inline]
     fn first(&self) -> Option<(Rank, Slot)> {
-        let rank = greatest(&self.blocks);
-        if rank == INFEASIBLE {
-            return None;
-        }
-        let block = self.blocks.iter().position(|&block| block == rank)?;
+        let rank = greatest(&self.blocks)?;
+        let block = self.blocks.iter().position(|&block| block == Some(rank))?;
         let start = block * BLOCK;
-        let slot = start + self.ranks[start..start + BLOCK].iter().position(|&other| other == rank)?;
-        Some((Rank::from_bits(rank), slot as Slot))
+        let slot = start + self.ranks[start..start + BLOCK].iter().position(|&other| other == Some(rank))?;
+        Some((rank, slot as Slot))
     }
 }
 
 #[inline]
-fn greatest(ranks: &[u64]) -> u64 {
-    ranks.iter().copied().fold(INFEASIBLE, u64::max)
+fn greatest(ranks: &[Option<Rank>]) -> Option<Rank> {
+    ranks.iter().copied().fold(None, Option::max)
 }
 
 #[inline]
-fn rank_bits(table: &NodeTable, policy: &impl Policy, demand: &Demand, slot: Slot) -> u64 {
-    table.node(slot).and_then(|node| Rank::of(policy, demand, node)).map_or(INFEASIBLE, Rank::bits)
+fn rank(table: &NodeTable, demand: &Demand, slot: Slot) -> Option<Rank> {
+    table.node(slot).and_then(|node| Rank::of(table.policy(), &Scoring { demand }, node))
 }

@@ -2,9 +2,11 @@
 
 use super::amount::Amount;
 use super::cells::Slot;
-use super::node_table::{Demand, Node, NodeTable};
-use super::policy::{Policy, Rank};
+use super::node_table::{Demand, Node, NodeTable, NotPlaced};
+use super::policy::{Policy, Scoring, Selection};
+use super::rank::Rank;
 use super::rank_cache::RankCache;
+use super::selection::Selector;
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
 
@@ -15,6 +17,8 @@ pub struct ViewOptions {
     pub strict: bool,
     /// Nodes at most.
     pub nodes_max: usize,
+    /// Which of the nodes that fit is taken.
+    pub policy: Policy,
 }
 
 /// A view has as many nodes as it may have.
@@ -26,18 +30,23 @@ const SCAN_MAX: usize = 32;
 
 /// A table of nodes that demands are placed on. The same sequence of calls always gives the same placements.
 #[derive(Debug)]
-pub struct View<P> {
+pub struct View {
     table: NodeTable,
-    policy: P,
     cache: RankCache,
+    selector: Selector,
     /// The demand that is being placed; kept for its memory.
     demand: Demand,
 }
 
-impl<P: Policy> View<P> {
+impl View {
     /// A view without nodes.
-    pub fn new(policy: P) -> Self {
-        Self { table: NodeTable::default(), policy, cache: RankCache::default(), demand: Demand::default() }
+    pub fn new(options: &ViewOptions) -> Self {
+        Self {
+            table: NodeTable::new(options.policy),
+            cache: RankCache::default(),
+            selector: Selector::new(options.policy.parameters()),
+            demand: Demand::default(),
+        }
     }
 
     /// Sets what a node has and drops its placements; adds the node if it is not there.
@@ -62,8 +71,8 @@ impl<P: Policy> View<P> {
         self.table.remove(node);
     }
 
-    /// Places a demand on the node that ranks first and remembers it there until the node is reported anew.
-    /// `None` where no node is feasible, or, strict, none is free.
+    /// Places a demand on a node that the policy chooses and remembers it there until the node is reported anew or
+    /// it is released. `None` where no node is feasible, or, strict, none is free.
     #[inline]
     pub fn schedule(&mut self, resources: Resources<'_>, options: &ViewOptions) -> Option<NodeId> {
         let names_generation = self.table.names().generation();
@@ -71,28 +80,35 @@ impl<P: Policy> View<P> {
             Some(class) => class,
             None => {
                 self.table.resolve(resources, &mut self.demand).ok()?;
-                if self.table.rare_candidates(&self.demand).is_some_and(|candidates| candidates.len() <= SCAN_MAX) {
+                if self.is_rare() {
                     return self.schedule_rare(options);
                 }
                 self.cache.remember(resources.as_bytes(), names_generation, &self.demand)
             }
         };
-        let first = self.cache.first(class, &self.table, &self.policy);
+        let highest = self.cache.first(class, &self.table)?;
         let demand = self.cache.demand(class);
-        self.check_first(first, demand);
-        let (_, slot) = first.filter(|(rank, _)| !options.strict || rank.is_free())?;
+        self.check_highest(highest, demand);
+        let selection = self.table.policy().selection();
+        let (rank, slot) = match selection {
+            Selection::Highest => highest,
+            _ if demand.is_empty() || !highest.0.is_free() => highest,
+            _ => self.selector.choose(selection, self.cache.ranks(class), highest),
+        };
+        if options.strict && !rank.is_free() {
+            return None;
+        }
         self.table.place(slot, demand);
         self.table.node(slot).map(Node::id)
     }
 
-    /// Places the demand at hand, which few nodes can be feasible for.
-    fn schedule_rare(&mut self, options: &ViewOptions) -> Option<NodeId> {
-        let slots = self.table.rare_candidates(&self.demand)?;
-        let first = first_of(&self.table, &self.policy, &self.demand, slots);
-        self.check_first(first, &self.demand);
-        let (_, slot) = first.filter(|(rank, _)| !options.strict || rank.is_free())?;
-        self.table.place(slot, &self.demand);
-        self.table.node(slot).map(Node::id)
+    /// Ends one placement of a demand on a node.
+    ///
+    /// # Errors
+    /// When the node is not there, or has not so much reserved; nothing is changed then.
+    pub fn release(&mut self, node: NodeId, resources: Resources<'_>) -> Result<(), NotPlaced> {
+        self.table.resolve(resources, &mut self.demand).map_err(|_| NotPlaced)?;
+        self.table.release(node, &self.demand)
     }
 
     /// The nodes of the view.
@@ -100,19 +116,33 @@ impl<P: Policy> View<P> {
         self.table.nodes()
     }
 
+    /// Whether the demand at hand is best met by looking at the few nodes that have a rare resource.
+    fn is_rare(&self) -> bool {
+        self.table.policy().selection() == Selection::Highest
+            && self.table.rare_candidates(&self.demand).is_some_and(|candidates| candidates.len() <= SCAN_MAX)
+    }
+
+    fn schedule_rare(&mut self, options: &ViewOptions) -> Option<NodeId> {
+        let highest = highest_of(&self.table, &self.demand, self.table.rare_candidates(&self.demand)?)?;
+        self.check_highest(highest, &self.demand);
+        let (rank, slot) = highest;
+        if options.strict && !rank.is_free() {
+            return None;
+        }
+        self.table.place(slot, &self.demand);
+        self.table.node(slot).map(Node::id)
+    }
+
     /// In debug builds, checks that the shortcuts have found the same node as a look at every node.
-    fn check_first(&self, first: Option<(Rank, Slot)>, demand: &Demand) {
-        debug_assert_eq!(first, first_of(&self.table, &self.policy, demand, 0..self.table.slot_count() as Slot));
+    fn check_highest(&self, highest: (Rank, Slot), demand: &Demand) {
+        let slots = 0..self.table.slot_count() as Slot;
+        debug_assert_eq!(Some(highest), highest_of(&self.table, demand, slots));
     }
 }
 
-/// The slot that ranks first of some that ascend.
-fn first_of(
-    table: &NodeTable,
-    policy: &impl Policy,
-    demand: &Demand,
-    slots: impl Iterator<Item = Slot>,
-) -> Option<(Rank, Slot)> {
-    let ranked = slots.filter_map(|slot| Some((Rank::of(policy, demand, table.node(slot)?)?, slot)));
+/// The slot with the highest rank of some that ascend.
+fn highest_of(table: &NodeTable, demand: &Demand, slots: impl Iterator<Item = Slot>) -> Option<(Rank, Slot)> {
+    let scoring = Scoring { demand };
+    let ranked = slots.filter_map(|slot| Some((Rank::of(table.policy(), &scoring, table.node(slot)?)?, slot)));
     ranked.reduce(|best, other| if other.0 > best.0 { other } else { best })
 }
