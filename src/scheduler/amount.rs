@@ -16,6 +16,9 @@ impl Amount {
     /// Nothing.
     pub const ZERO: Amount = Amount(0);
 
+    /// One whole.
+    pub const WHOLE: Amount = Amount(UNITS_PER_WHOLE as i64);
+
     /// The multiple of 1/10,000 nearest to `value`, which is finite.
     #[inline]
     pub fn from_f64(value: f64) -> Self {

@@ -60,6 +60,8 @@ struct Resource {
     place: Place,
     /// Number of nodes with a cell that is not empty.
     holders: usize,
+    /// The sum of the totals.
+    capacity: f64,
     /// The most that any node has reported in total since the resource is known.
     largest: Amount,
     /// 1 / largest, in units; 0 where nothing positive was reported.
@@ -68,7 +70,26 @@ struct Resource {
 
 impl Default for Resource {
     fn default() -> Self {
-        Self { place: Place::Sparse(Vec::new()), holders: 0, largest: Amount::ZERO, largest_inverse: 0.0 }
+        Self {
+            place: Place::Sparse(Vec::new()),
+            holders: 0,
+            capacity: 0.0,
+            largest: Amount::ZERO,
+            largest_inverse: 0.0,
+        }
+    }
+}
+
+impl Resource {
+    /// A node that had it loses it. Returns whether it was the last.
+    fn leave(&mut self, cell: Cell) -> bool {
+        self.holders -= 1;
+        self.capacity -= cell.total.units() as f64;
+        if self.holders == 0 {
+            // Drops what rounding has left.
+            self.capacity = 0.0;
+        }
+        self.holders == 0
     }
 }
 
@@ -132,6 +153,12 @@ impl Cells {
         }
     }
 
+    /// The sum of what all nodes have of a resource in total, in units.
+    #[inline]
+    pub fn capacity(&self, resource: ResourceId) -> f64 {
+        self.resources[resource.index()].capacity
+    }
+
     /// 1 / the largest total that any node has reported of a resource, in units; 0 where none was positive.
     #[inline]
     pub fn largest_inverse(&self, resource: ResourceId) -> f32 {
@@ -189,6 +216,7 @@ impl Cells {
             }
         }
         resource.holders += 1;
+        resource.capacity += cell.total.units() as f64;
         let grown = cell.total > resource.largest;
         let shares_changed = grown && resource.holders > 1;
         if grown {
@@ -206,11 +234,10 @@ impl Cells {
     pub fn clear_row(&mut self, slot: Slot, mut emptied: impl FnMut(ResourceId)) {
         let start = slot as usize * self.columns.len();
         for (cell, id) in self.rows[start..].iter_mut().zip(&self.columns) {
-            if !std::mem::take(cell).is_empty() {
+            let cell = std::mem::take(cell);
+            if !cell.is_empty() {
                 let id = id.expect("a column with cells has a resource");
-                let resource = &mut self.resources[id.index()];
-                resource.holders -= 1;
-                if resource.holders == 0 {
+                if self.resources[id.index()].leave(cell) {
                     emptied(id);
                 }
             }
@@ -220,9 +247,8 @@ impl Cells {
             if let Place::Sparse(holders) = &mut resource.place
                 && let Ok(position) = holders.binary_search_by_key(&slot, |holder| holder.0)
             {
-                holders.remove(position);
-                resource.holders -= 1;
-                if resource.holders == 0 {
+                let (_, cell) = holders.remove(position);
+                if resource.leave(cell) {
                     emptied(id);
                 }
             }

@@ -9,6 +9,7 @@ pub mod cells;
 pub mod changes;
 pub mod node_table;
 pub mod policy;
+pub mod profile;
 pub mod rank;
 pub mod rank_cache;
 pub mod resource_names;

@@ -138,6 +138,24 @@ impl NodeTable {
         &self.names
     }
 
+    /// Number of nodes that have a resource.
+    #[inline]
+    pub fn holders(&self, id: ResourceId) -> usize {
+        self.cells.holders(id)
+    }
+
+    /// The sum of what all nodes have of a resource in total, in units.
+    #[inline]
+    pub fn capacity(&self, id: ResourceId) -> f64 {
+        self.cells.capacity(id)
+    }
+
+    /// 1 / the most that any node has reported of a resource in total, in units; 0 where none was positive.
+    #[inline]
+    pub fn largest_inverse(&self, id: ResourceId) -> f32 {
+        self.cells.largest_inverse(id)
+    }
+
     /// The nodes that alone may be feasible for a demand, by ascending slot, where the demand has a rare resource.
     #[inline]
     pub fn rare_candidates(&self, demand: &Demand) -> Option<impl ExactSizeIterator<Item = Slot> + '_> {

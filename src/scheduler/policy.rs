@@ -11,11 +11,13 @@
 use super::amount::Amount;
 use super::cells::Cell;
 use super::node_table::{Demand, Node};
+use super::profile::Profile;
 
 /// What a score may depend on besides the node.
 #[derive(Clone, Copy, Debug)]
 pub struct Scoring<'a> {
     pub demand: &'a Demand,
+    pub profile: &'a Profile,
 }
 
 /// The part of a score that depends on the node alone.
@@ -54,16 +56,43 @@ pub struct Definition {
     node_term: fn(&mut dyn Iterator<Item = Share>) -> NodeTerm,
     score: fn(&Policy, &Scoring<'_>, Node<'_>) -> f32,
     selection: Selection,
+    /// Whether scores depend on the profile of what was seen.
+    learns: bool,
 }
 
 /// Every policy; the first is the default.
-pub static DEFINITIONS: [Definition; 9] = [
+pub static DEFINITIONS: [Definition; 12] = [
+    Definition {
+        name: "binpack",
+        summary: "learns which demands are common, and keeps what is scarce usable for them",
+        node_term: none,
+        score: binpack,
+        selection: Selection::Highest,
+        learns: true,
+    },
+    Definition {
+        name: "stranded",
+        summary: "learns which resources are scarce, and strands least of them",
+        node_term: none,
+        score: stranded,
+        selection: Selection::Highest,
+        learns: true,
+    },
+    Definition {
+        name: "fragmentation",
+        summary: "learns which demands are common, and fragments the scarcest resource least",
+        node_term: none,
+        score: fragmentation,
+        selection: Selection::Highest,
+        learns: true,
+    },
     Definition {
         name: "best-fit",
         summary: "the node with the least left over, so that large nodes stay whole",
         node_term: free_of_largest,
         score: best_fit,
         selection: Selection::Highest,
+        learns: false,
     },
     Definition {
         name: "spread",
@@ -71,6 +100,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: free_of_total,
         score: spread,
         selection: Selection::Highest,
+        learns: false,
     },
     Definition {
         name: "balanced",
@@ -78,6 +108,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: free_square,
         score: balanced,
         selection: Selection::Highest,
+        learns: false,
     },
     Definition {
         name: "hybrid",
@@ -85,6 +116,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: none,
         score: hybrid,
         selection: Selection::RandomOfTop,
+        learns: false,
     },
     Definition {
         name: "shortest-queue",
@@ -92,6 +124,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: none,
         score: shortest_queue,
         selection: Selection::Highest,
+        learns: false,
     },
     Definition {
         name: "first-fit",
@@ -99,6 +132,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: none,
         score: constant,
         selection: Selection::Highest,
+        learns: false,
     },
     Definition {
         name: "round-robin",
@@ -106,6 +140,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: none,
         score: constant,
         selection: Selection::Next,
+        learns: false,
     },
     Definition {
         name: "random",
@@ -113,6 +148,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: none,
         score: constant,
         selection: Selection::Random,
+        learns: false,
     },
     Definition {
         name: "power-of-two",
@@ -120,6 +156,7 @@ pub static DEFINITIONS: [Definition; 9] = [
         node_term: free_of_total,
         score: spread,
         selection: Selection::RandomPair,
+        learns: false,
     },
 ];
 
@@ -176,6 +213,12 @@ impl Policy {
         self.definition.selection
     }
 
+    /// Whether its scores depend on the profile of what was seen.
+    #[inline]
+    pub fn learns(&self) -> bool {
+        self.definition.learns
+    }
+
     /// The part of the scores that depends on a node alone. The same for the same resources in any order.
     #[inline]
     pub fn node_term(&self, mut shares: impl Iterator<Item = Share>) -> NodeTerm {
@@ -213,6 +256,39 @@ fn free(cell: Cell) -> f32 {
 
 fn of(amount: Amount) -> f32 {
     amount.units() as f32
+}
+
+/// How much stranded resources weigh in [`binpack`], and how much what is left over.
+const BINPACK_STRANDED: f32 = 0.5;
+const BINPACK_LEFTOVER: f32 = 0.3;
+
+/// The default: `ΔF + 0.5 ΔW - 0.3 L`, where Δ is before less after the placement, F the
+/// [fragmentation](Profile::common_fragmentation) by the common demands, W what is [stranded](Profile::stranded), and L
+/// what is [left over](Profile::leftover) afterwards. Without L a cluster fills a little more, but blocks large
+/// tasks once others leave.
+fn binpack(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let profile = scoring.profile;
+    let (before, after) = profile.free(node, scoring.demand);
+    let fragmented = profile.common_fragmentation(&before) - profile.common_fragmentation(&after);
+    let stranded = profile.stranded(&before) - profile.stranded(&after);
+    fragmented + BINPACK_STRANDED * stranded - BINPACK_LEFTOVER * profile.leftover(&after)
+}
+
+/// `ΔW - 0.001 L`: see [`binpack`].
+fn stranded(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let profile = scoring.profile;
+    let (before, after) = profile.free(node, scoring.demand);
+    profile.stranded(&before) - profile.stranded(&after) - 0.001 * profile.leftover(&after)
+}
+
+/// `ΔF`, with every demand that was seen.
+///
+/// Source: fragmentation gradient descent of Weng et al., "Beware of Fragmentation", USENIX ATC'23, for any resource
+/// that is scarcest.
+fn fragmentation(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let profile = scoring.profile;
+    let (before, after) = profile.free(node, scoring.demand);
+    profile.fragmentation(&before) - profile.fragmentation(&after)
 }
 
 /// Best fit: `-Σ_k (f_k - r_k) / m_k`, over all resources of the node. `Σ_k r_k / m_k` is the same on every node and

@@ -13,6 +13,7 @@ use super::cells::Slot;
 use super::changes::Position;
 use super::node_table::{Demand, NodeTable};
 use super::policy::Scoring;
+use super::profile::{self, Count, Profile};
 use super::rank::Rank;
 
 /// Slots whose greatest rank is kept together. Blocks are looked at one after the other and so is one block's inside,
@@ -27,6 +28,9 @@ const CLASSES_MAX: usize = 256;
 const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 
+/// Slots of a class that are brought up to a new profile in a decision: a few microseconds' worth.
+const BROUGHT_UP_PER_DECISION: usize = 32;
+
 #[derive(Debug, Default)]
 struct Class {
     demand: Demand,
@@ -38,6 +42,13 @@ struct Class {
     blocks: Vec<Option<Rank>>,
     /// Changes up to here are in the ranks.
     seen: Position,
+    /// How often it was asked.
+    count: u64,
+    /// The profile that its ranks are being brought up to, and how many slots still have to be.
+    profile_generation: u64,
+    outdated: usize,
+    /// The next of them; slots go round.
+    next_outdated: usize,
     /// When it was asked last, and when it was made, in decisions of the cache.
     asked_at: u64,
     made_at: u64,
@@ -65,6 +76,12 @@ pub struct RankCache {
     /// Clients write a demand in few ways, so its bytes nearly always find its class without being parsed.
     by_bytes: HashMap<Box<[u8]>, Recalled, RandomState>,
     decisions: u64,
+    /// What the policies that learn go by.
+    profile: Profile,
+    /// How often the profile was replaced.
+    profile_generation: u64,
+    /// The decision at which a new profile is made.
+    profile_due: u64,
 }
 
 impl RankCache {
@@ -108,12 +125,34 @@ impl RankCache {
 
     /// The node that ranks first for a class, ties to the lower slot; `None` where none is feasible.
     #[inline]
-    pub fn first(&mut self, class: ClassIndex, table: &NodeTable) -> Option<(Rank, Slot)> {
+    pub fn first(&mut self, class_index: ClassIndex, table: &NodeTable) -> Option<(Rank, Slot)> {
         self.decisions += 1;
-        let class = &mut self.classes[class.0];
+        let class = &mut self.classes[class_index.0];
         class.asked_at = self.decisions;
-        class.catch_up(table);
+        class.count += 1;
+        if table.policy().learns() && self.decisions >= self.profile_due {
+            self.refresh_profile(table);
+        }
+        let class = &mut self.classes[class_index.0];
+        class.catch_up(table, &self.profile, self.profile_generation);
         class.first()
+    }
+
+    /// What the policies that learn go by at present.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Makes a new profile of what was asked, and takes it if it differs enough.
+    #[cold]
+    fn refresh_profile(&mut self, table: &NodeTable) {
+        self.profile_due = self.decisions + self.decisions.clamp(1, profile::REFRESH_INTERVAL);
+        let counts = self.classes.iter().map(|class| Count { demand: &class.demand, count: class.count });
+        let profile = Profile::new(table, counts);
+        if self.profile.is_empty() || profile.differs(&self.profile) {
+            self.profile = profile;
+            self.profile_generation += 1;
+        }
     }
 
     /// Makes a class, in the place of the one asked longest ago if there are as many as there may be.
@@ -130,6 +169,7 @@ impl RankCache {
         let class = &mut self.classes[index];
         class.demand.clone_from(demand);
         class.is_ranked = false;
+        class.count = 0;
         class.made_at = self.decisions;
         class.asked_at = self.decisions;
         self.by_demand.insert(demand.clone(), ClassIndex(index));
@@ -139,24 +179,49 @@ impl RankCache {
 
 impl Class {
     #[inline]
-    fn catch_up(&mut self, table: &NodeTable) {
+    fn catch_up(&mut self, table: &NodeTable, profile: &Profile, profile_generation: u64) {
         let changes = table.changes();
         let is_complete = self.is_ranked && self.ranks.len() >= table.slot_count();
         match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
                 for slot in slots {
-                    self.set(slot, rank(table, &self.demand, slot));
+                    self.set(slot, rank(table, profile, &self.demand, slot));
+                }
+                if self.profile_generation != profile_generation {
+                    self.profile_generation = profile_generation;
+                    self.outdated = self.ranks.len();
+                }
+                if self.outdated > 0 {
+                    self.bring_up(table, profile);
                 }
             }
-            None => self.rank_all(table),
+            None => {
+                self.rank_all(table, profile);
+                self.profile_generation = profile_generation;
+                self.outdated = 0;
+            }
         }
         self.seen = changes.end();
     }
 
+    /// Ranks some slots by a new profile. The others keep the ranks of the old one until it is their turn, so that a
+    /// new profile never holds a decision up. Slots go round, and a newer profile takes over where an older one got.
     #[cold]
-    fn rank_all(&mut self, table: &NodeTable) {
+    fn bring_up(&mut self, table: &NodeTable, profile: &Profile) {
+        for _ in 0..self.outdated.min(BROUGHT_UP_PER_DECISION) {
+            let slot = self.next_outdated % self.ranks.len();
+            self.next_outdated = slot + 1;
+            if slot < table.slot_count() {
+                self.set(slot as Slot, rank(table, profile, &self.demand, slot as Slot));
+            }
+            self.outdated -= 1;
+        }
+    }
+
+    #[cold]
+    fn rank_all(&mut self, table: &NodeTable, profile: &Profile) {
         self.ranks.clear();
-        self.ranks.extend((0..table.slot_count() as Slot).map(|slot| rank(table, &self.demand, slot)));
+        self.ranks.extend((0..table.slot_count() as Slot).map(|slot| rank(table, profile, &self.demand, slot)));
         self.ranks.resize(self.ranks.len().next_multiple_of(BLOCK), None);
         self.blocks.clear();
         self.blocks.extend(self.ranks.chunks_exact(BLOCK).map(greatest));
@@ -191,6 +256,6 @@ fn greatest(ranks: &[Option<Rank>]) -> Option<Rank> {
 }
 
 #[inline]
-fn rank(table: &NodeTable, demand: &Demand, slot: Slot) -> Option<Rank> {
-    table.node(slot).and_then(|node| Rank::of(table.policy(), &Scoring { demand }, node))
+fn rank(table: &NodeTable, profile: &Profile, demand: &Demand, slot: Slot) -> Option<Rank> {
+    table.node(slot).and_then(|node| Rank::of(table.policy(), &Scoring { demand, profile }, node))
 }

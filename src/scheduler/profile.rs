@@ -1,0 +1,282 @@
+//! What demands and nodes look like, as far as a view has seen: what the policies that learn go by.
+//!
+//! A profile is a snapshot. Demands are counted all the time, and at the powers of two and then every
+//! [`REFRESH_INTERVAL`] decisions a new profile is made of the counts; if it differs enough from the old, scores are
+//! brought up to it little by little (see [`RankCache`](super::rank_cache::RankCache)).
+
+use super::amount::Amount;
+use super::node_table::{Demand, Node, NodeTable};
+use super::resource_names::ResourceId;
+
+/// Resources that a profile looks at, at most: those that matter are far fewer.
+pub const RESOURCES_MAX: usize = 8;
+
+/// Decisions after which a new profile is made once there are many.
+pub const REFRESH_INTERVAL: u64 = 500;
+
+/// Kinds of tasks that a profile looks at, at most: as many as there are classes.
+pub const KINDS_MAX: usize = 256;
+
+/// Share of the demand for the scarcest resource that the common kinds make up.
+const COMMON_SHARE: f32 = 0.95;
+
+/// A profile that differs by less is not worth new scores.
+const DIFFERENCE_MIN: f32 = 0.05;
+
+/// One value for each resource of a profile; 0 beyond them.
+pub type Vector = [f32; RESOURCES_MAX];
+
+/// A resource that matters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Resource {
+    id: ResourceId,
+    /// How scarce it is: `D / C`, relative to the scarcest resource, which has 1.
+    scarcity: f32,
+    /// `D`: what tasks that ask for the scarcest resource ask for of this one, on average, in units.
+    typical: f32,
+    /// `C`: what all nodes have of it together, in units.
+    capacity: f32,
+    /// 1 / the most that any node has of it, in units.
+    largest_inverse: f32,
+}
+
+/// Kinds of tasks with a weight each: by resource what each kind asks for, so that one resource is compared with all
+/// kinds in a row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kinds {
+    amounts: [Vec<f32>; RESOURCES_MAX],
+    weights: Vec<f32>,
+}
+
+/// A snapshot of what demands and nodes look like.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    resources: Vec<Resource>,
+    /// The place of the scarcest in `resources`.
+    scarcest: usize,
+    nodes: f32,
+    /// All kinds, by how often they are asked for. What does not ask for the scarcest resource counts as
+    /// `unrelated`.
+    all: Kinds,
+    unrelated: f32,
+    /// The kinds that ask for most of the scarcest resource, by how much of it each asks for in all.
+    common: Kinds,
+}
+
+/// How often a demand was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Count<'a> {
+    pub demand: &'a Demand,
+    pub count: u64,
+}
+
+impl Profile {
+    /// Makes a profile of a table's nodes and the demands that were counted.
+    ///
+    /// Without demands it is assumed that tasks ask for what nodes have, in the proportions of the whole cluster.
+    pub fn new<'a>(table: &NodeTable, counts: impl Iterator<Item = Count<'a>> + Clone) -> Self {
+        let nodes = table.len() as f32;
+        let mut profile = Self { nodes, ..Self::default() };
+        profile.find_resources(table, counts.clone());
+        if profile.resources.is_empty() {
+            profile.assume(table);
+            return profile;
+        }
+        profile.find_typical(counts.clone());
+        profile.find_kinds(counts);
+        profile
+    }
+
+    /// Whether there is nothing to go by.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// Whether it differs from another enough to be worth new scores.
+    pub fn differs(&self, other: &Profile) -> bool {
+        let far = |one: f32, other: f32| (one - other).abs() > DIFFERENCE_MIN * one.abs().max(other.abs());
+        let ids = |profile: &Profile| profile.resources.iter().map(|resource| resource.id).collect::<Vec<_>>();
+        if ids(self) != ids(other) || self.scarcest != other.scarcest || far(self.nodes, other.nodes) {
+            return true;
+        }
+        self.resources.iter().zip(&other.resources).any(|(one, other)| {
+            far(one.scarcity, other.scarcity)
+                || far(one.typical, other.typical)
+                || far(one.capacity, other.capacity)
+                || one.largest_inverse != other.largest_inverse
+        }) || self.common.differs(&other.common)
+            || self.all.differs(&other.all)
+    }
+
+    /// The resources that were asked for, the most asked for first where there are too many.
+    fn find_resources<'a>(&mut self, table: &NodeTable, counts: impl Iterator<Item = Count<'a>>) {
+        let mut asked: Vec<(ResourceId, f64)> = Vec::new();
+        for Count { demand, count } in counts {
+            for &(id, amount) in demand.entries() {
+                let capacity = table.capacity(id);
+                if capacity <= 0.0 {
+                    continue;
+                }
+                let share = amount.units() as f64 * count as f64 / capacity;
+                match asked.iter_mut().find(|(other, _)| *other == id) {
+                    Some((_, sum)) => *sum += share,
+                    None => asked.push((id, share)),
+                }
+            }
+        }
+        asked.sort_by(|one, other| other.1.total_cmp(&one.1));
+        asked.truncate(RESOURCES_MAX);
+        // The scarcest is the one with the greatest demand for what there is.
+        let scarcest = asked.first().map(|(id, _)| *id);
+        asked.sort_by_key(|(id, _)| *id);
+        self.scarcest = asked.iter().position(|(id, _)| Some(*id) == scarcest).unwrap_or(0);
+        self.resources = asked.iter().map(|(id, _)| Resource::of(table, *id)).collect();
+    }
+
+    /// What tasks are like while none is known.
+    fn assume(&mut self, table: &NodeTable) {
+        let mut ids: Vec<ResourceId> = table.names().iter().filter(|id| table.capacity(*id) > 0.0).collect();
+        ids.sort_by_key(|id| (std::cmp::Reverse(table.holders(*id)), *id));
+        ids.truncate(RESOURCES_MAX);
+        ids.sort();
+        self.resources = ids.into_iter().map(|id| Resource::of(table, id)).collect();
+        for resource in &mut self.resources {
+            resource.typical = resource.capacity / self.nodes.max(1.0);
+            resource.scarcity = 1.0;
+        }
+    }
+
+    fn find_typical<'a>(&mut self, counts: impl Iterator<Item = Count<'a>>) {
+        let scarcest = self.resources[self.scarcest].id;
+        let mut total = 0.0;
+        for Count { demand, count } in counts.filter(|count| count.demand.amount(scarcest) > Amount::ZERO) {
+            total += count as f32;
+            for resource in &mut self.resources {
+                resource.typical += demand.amount(resource.id).units() as f32 * count as f32;
+            }
+        }
+        for resource in &mut self.resources {
+            resource.typical /= f32::max(total, 1.0);
+            resource.scarcity = resource.typical / resource.capacity;
+        }
+        let greatest = self.resources.iter().map(|resource| resource.scarcity).fold(0.0, f32::max);
+        for resource in &mut self.resources {
+            resource.scarcity /= greatest.max(f32::MIN_POSITIVE);
+        }
+    }
+
+    fn find_kinds<'a>(&mut self, counts: impl Iterator<Item = Count<'a>>) {
+        let scarcest = self.resources[self.scarcest].id;
+        let all: Vec<Count<'a>> = counts.take(KINDS_MAX).collect();
+        let total = all.iter().map(|count| count.count as f32).sum::<f32>().max(1.0);
+        let (mut asking, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|count| count.demand.amount(scarcest) > Amount::ZERO);
+        self.unrelated = others.iter().map(|count| count.count as f32).sum::<f32>() / total;
+        for count in &asking {
+            let weight = count.count as f32 / total;
+            self.all.push(&self.resources, count.demand, weight);
+        }
+        let volume = |count: &Count<'_>| count.demand.amount(scarcest).units() as f32 * count.count as f32;
+        asking.sort_by(|one, other| volume(other).total_cmp(&volume(one)));
+        let total: f32 = asking.iter().map(volume).sum();
+        let mut sum = 0.0;
+        for count in &asking {
+            if sum >= COMMON_SHARE * total {
+                break;
+            }
+            sum += volume(count);
+            self.common.push(&self.resources, count.demand, volume(count));
+        }
+        self.common.weights.iter_mut().for_each(|weight| *weight /= sum);
+    }
+
+    /// What is free on a node, and what would be with the demand placed there.
+    #[inline]
+    pub fn free(&self, node: Node<'_>, demand: &Demand) -> (Vector, Vector) {
+        let (mut before, mut after) = ([0.0; RESOURCES_MAX], [0.0; RESOURCES_MAX]);
+        for (place, resource) in self.resources.iter().enumerate() {
+            let free = node.cell(resource.id).free();
+            before[place] = free.units().max(0) as f32;
+            after[place] = free.saturating_sub(demand.amount(resource.id)).units().max(0) as f32;
+        }
+        (before, after)
+    }
+
+    /// Stranded resources of a node where `free` is free: `N Σ_k s_k (f_k - D_k t) / C_k` with `t = min_k f_k / D_k`,
+    /// what the average task that asks for the scarcest resource could never use there.
+    #[inline]
+    pub fn stranded(&self, free: &Vector) -> f32 {
+        let tasks = self.resources.iter().zip(free);
+        let tasks = tasks.filter(|(resource, _)| resource.typical > 0.0);
+        let tasks = tasks.map(|(resource, free)| free / resource.typical).fold(f32::INFINITY, f32::min);
+        let tasks = if tasks.is_finite() { tasks } else { 0.0 };
+        let stranded = self
+            .resources
+            .iter()
+            .zip(free)
+            .map(|(resource, free)| resource.scarcity * (free - resource.typical * tasks) / resource.capacity);
+        self.nodes * stranded.sum::<f32>()
+    }
+
+    /// What is left over of scarce resources: `Σ_k s_k f_k / m_k`.
+    #[inline]
+    pub fn leftover(&self, free: &Vector) -> f32 {
+        let left = self.resources.iter().zip(free);
+        left.map(|(resource, free)| resource.scarcity * free * resource.largest_inverse).sum()
+    }
+
+    /// Fragmentation of a node where `free` is free: `f_q` of the scarcest resource q times the share of demands
+    /// that cannot use it there, because they do not fit or do not ask for q.
+    #[inline]
+    pub fn fragmentation(&self, free: &Vector) -> f32 {
+        self.scarcest_free(free) * (self.unrelated + self.all.unfit(free, self.resources.len()))
+    }
+
+    /// As [`Profile::fragmentation`], of the common kinds alone, each with the weight of its demand for q.
+    #[inline]
+    pub fn common_fragmentation(&self, free: &Vector) -> f32 {
+        self.scarcest_free(free) * self.common.unfit(free, self.resources.len())
+    }
+
+    /// `f_q` in wholes.
+    #[inline]
+    fn scarcest_free(&self, free: &Vector) -> f32 {
+        free[self.scarcest] / Amount::WHOLE.units() as f32
+    }
+}
+
+impl Resource {
+    fn of(table: &NodeTable, id: ResourceId) -> Self {
+        let capacity = table.capacity(id) as f32;
+        Self { id, scarcity: 0.0, typical: 0.0, capacity, largest_inverse: table.largest_inverse(id) }
+    }
+}
+
+impl Kinds {
+    fn push(&mut self, resources: &[Resource], demand: &Demand, weight: f32) {
+        for (amounts, resource) in self.amounts.iter_mut().zip(resources) {
+            amounts.push(demand.amount(resource.id).units() as f32);
+        }
+        self.weights.push(weight);
+    }
+
+    /// The weight of the kinds that do not fit into what is free.
+    #[inline]
+    fn unfit(&self, free: &Vector, resources: usize) -> f32 {
+        let mut unfit = 0.0;
+        for (kind, weight) in self.weights.iter().enumerate() {
+            let fits = self.amounts[..resources].iter().zip(free).all(|(amounts, free)| amounts[kind] <= *free);
+            unfit += if fits { 0.0 } else { *weight };
+        }
+        unfit
+    }
+
+    /// Whether the weights of the same kinds, together, differ by more than is tolerable.
+    fn differs(&self, other: &Kinds) -> bool {
+        if self.amounts != other.amounts {
+            return true;
+        }
+        let differences = self.weights.iter().zip(&other.weights).map(|(one, other)| (one - other).abs());
+        differences.sum::<f32>() > DIFFERENCE_MIN
+    }
+}
