@@ -127,6 +127,11 @@ impl Cells {
         }
     }
 
+    /// The resources that many nodes have.
+    pub fn columns(&self) -> impl Iterator<Item = ResourceId> + '_ {
+        self.columns.iter().copied().flatten()
+    }
+
     /// Number of nodes that have the resource.
     #[inline]
     pub fn holders(&self, resource: ResourceId) -> usize {

@@ -38,6 +38,9 @@ impl Demand {
     }
 }
 
+/// Nodes below which no resource may be common enough to be a column, so that all have to be looked at.
+const SMALL_TABLE: usize = 64;
+
 /// A demand for a resource that no node of the view has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownResource;
@@ -136,6 +139,13 @@ impl NodeTable {
     #[inline]
     pub fn names(&self) -> &ResourceNames {
         &self.names
+    }
+
+    /// The resources that several nodes may have.
+    pub fn common_resources(&self) -> impl Iterator<Item = ResourceId> + '_ {
+        let is_small = self.nodes.len() < SMALL_TABLE;
+        let rare = is_small.then(|| self.names.iter().filter(|&id| self.cells.sparse_holders(id).is_some()));
+        self.cells.columns().chain(rare.into_iter().flatten())
     }
 
     /// Number of nodes that have a resource.

@@ -17,6 +17,9 @@ pub const REFRESH_INTERVAL: u64 = 500;
 /// Kinds of tasks that a profile looks at, at most: as many as there are classes.
 pub const KINDS_MAX: usize = 256;
 
+/// The place of the scarcest resource in a profile.
+const SCARCEST: usize = 0;
+
 /// Share of the demand for the scarcest resource that the common kinds make up.
 const COMMON_SHARE: f32 = 0.95;
 
@@ -45,15 +48,16 @@ struct Resource {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kinds {
     amounts: [Vec<f32>; RESOURCES_MAX],
+    /// How many of them are in use.
+    resources: usize,
     weights: Vec<f32>,
 }
 
 /// A snapshot of what demands and nodes look like.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
+    /// The scarcest first, then the others that were asked for, then those that were not.
     resources: Vec<Resource>,
-    /// The place of the scarcest in `resources`.
-    scarcest: usize,
     nodes: f32,
     /// All kinds, by how often they are asked for. What does not ask for the scarcest resource counts as
     /// `unrelated`.
@@ -72,18 +76,15 @@ pub struct Count<'a> {
 
 impl Profile {
     /// Makes a profile of a table's nodes and the demands that were counted.
-    ///
-    /// Without demands it is assumed that tasks ask for what nodes have, in the proportions of the whole cluster.
     pub fn new<'a>(table: &NodeTable, counts: impl Iterator<Item = Count<'a>> + Clone) -> Self {
         let nodes = table.len() as f32;
         let mut profile = Self { nodes, ..Self::default() };
         profile.find_resources(table, counts.clone());
-        if profile.resources.is_empty() {
-            profile.assume(table);
-            return profile;
+        if !profile.resources.is_empty() {
+            profile.find_typical(counts.clone());
+            profile.find_kinds(counts);
         }
-        profile.find_typical(counts.clone());
-        profile.find_kinds(counts);
+        profile.add_unasked(table);
         profile
     }
 
@@ -96,7 +97,7 @@ impl Profile {
     pub fn differs(&self, other: &Profile) -> bool {
         let far = |one: f32, other: f32| (one - other).abs() > DIFFERENCE_MIN * one.abs().max(other.abs());
         let ids = |profile: &Profile| profile.resources.iter().map(|resource| resource.id).collect::<Vec<_>>();
-        if ids(self) != ids(other) || self.scarcest != other.scarcest || far(self.nodes, other.nodes) {
+        if ids(self) != ids(other) || far(self.nodes, other.nodes) {
             return true;
         }
         self.resources.iter().zip(&other.resources).any(|(one, other)| {
@@ -124,30 +125,26 @@ impl Profile {
                 }
             }
         }
+        // The scarcest is the one with the greatest demand for what there is.
         asked.sort_by(|one, other| other.1.total_cmp(&one.1));
         asked.truncate(RESOURCES_MAX);
-        // The scarcest is the one with the greatest demand for what there is.
-        let scarcest = asked.first().map(|(id, _)| *id);
-        asked.sort_by_key(|(id, _)| *id);
-        self.scarcest = asked.iter().position(|(id, _)| Some(*id) == scarcest).unwrap_or(0);
         self.resources = asked.iter().map(|(id, _)| Resource::of(table, *id)).collect();
     }
 
-    /// What tasks are like while none is known.
-    fn assume(&mut self, table: &NodeTable) {
-        let mut ids: Vec<ResourceId> = table.names().iter().filter(|id| table.capacity(*id) > 0.0).collect();
+    /// Adds resources that nobody has asked for yet. They are taken for as scarce as the scarcest, so that tasks keep
+    /// away from them as long as they can.
+    fn add_unasked(&mut self, table: &NodeTable) {
+        let is_unasked =
+            |id: &ResourceId| table.capacity(*id) > 0.0 && self.resources.iter().all(|resource| resource.id != *id);
+        let mut ids: Vec<ResourceId> = table.common_resources().filter(is_unasked).collect();
         ids.sort_by_key(|id| (std::cmp::Reverse(table.holders(*id)), *id));
-        ids.truncate(RESOURCES_MAX);
-        ids.sort();
-        self.resources = ids.into_iter().map(|id| Resource::of(table, id)).collect();
-        for resource in &mut self.resources {
-            resource.typical = resource.capacity / self.nodes.max(1.0);
-            resource.scarcity = 1.0;
-        }
+        let unasked = ids.into_iter().map(|id| Resource { scarcity: 1.0, ..Resource::of(table, id) });
+        self.resources.extend(unasked);
+        self.resources.truncate(RESOURCES_MAX);
     }
 
     fn find_typical<'a>(&mut self, counts: impl Iterator<Item = Count<'a>>) {
-        let scarcest = self.resources[self.scarcest].id;
+        let scarcest = self.resources[SCARCEST].id;
         let mut total = 0.0;
         for Count { demand, count } in counts.filter(|count| count.demand.amount(scarcest) > Amount::ZERO) {
             total += count as f32;
@@ -166,7 +163,7 @@ impl Profile {
     }
 
     fn find_kinds<'a>(&mut self, counts: impl Iterator<Item = Count<'a>>) {
-        let scarcest = self.resources[self.scarcest].id;
+        let scarcest = self.resources[SCARCEST].id;
         let all: Vec<Count<'a>> = counts.take(KINDS_MAX).collect();
         let total = all.iter().map(|count| count.count as f32).sum::<f32>().max(1.0);
         let (mut asking, others): (Vec<_>, Vec<_>) =
@@ -229,19 +226,19 @@ impl Profile {
     /// that cannot use it there, because they do not fit or do not ask for q.
     #[inline]
     pub fn fragmentation(&self, free: &Vector) -> f32 {
-        self.scarcest_free(free) * (self.unrelated + self.all.unfit(free, self.resources.len()))
+        self.scarcest_free(free) * (self.unrelated + self.all.unfit(free))
     }
 
     /// As [`Profile::fragmentation`], of the common kinds alone, each with the weight of its demand for q.
     #[inline]
     pub fn common_fragmentation(&self, free: &Vector) -> f32 {
-        self.scarcest_free(free) * self.common.unfit(free, self.resources.len())
+        self.scarcest_free(free) * self.common.unfit(free)
     }
 
     /// `f_q` in wholes.
     #[inline]
     fn scarcest_free(&self, free: &Vector) -> f32 {
-        free[self.scarcest] / Amount::WHOLE.units() as f32
+        free[SCARCEST] / Amount::WHOLE.units() as f32
     }
 }
 
@@ -257,15 +254,16 @@ impl Kinds {
         for (amounts, resource) in self.amounts.iter_mut().zip(resources) {
             amounts.push(demand.amount(resource.id).units() as f32);
         }
+        self.resources = resources.len();
         self.weights.push(weight);
     }
 
     /// The weight of the kinds that do not fit into what is free.
     #[inline]
-    fn unfit(&self, free: &Vector, resources: usize) -> f32 {
+    fn unfit(&self, free: &Vector) -> f32 {
         let mut unfit = 0.0;
         for (kind, weight) in self.weights.iter().enumerate() {
-            let fits = self.amounts[..resources].iter().zip(free).all(|(amounts, free)| amounts[kind] <= *free);
+            let fits = self.amounts[..self.resources].iter().zip(free).all(|(amounts, free)| amounts[kind] <= *free);
             unfit += if fits { 0.0 } else { *weight };
         }
         unfit
