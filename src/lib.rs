@@ -3,7 +3,7 @@
 //! The modules in the order in which a request meets them: the [`server`]'s loop reads a connection's socket into its
 //! [`ring`] buffer, [`wire`] finds the frames there and turns them into typed requests, [`execute`]
 //! runs them against the [`scheduler`], and the reply goes back the same way. [`telemetry`] counts what happens.
-//! [`bench`] is the load generator that drives all this from outside, and [`commands`] the command line.
+//! [`mod@bench`] is the load generator that drives all this from outside, and [`commands`] the command line.
 
 pub mod server;
 

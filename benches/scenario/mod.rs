@@ -1,0 +1,93 @@
+//! A simulated cluster: what the decision benches drive.
+
+use external_scheduler::scheduler::amount::Amount;
+use external_scheduler::scheduler::policy::{Parameters, Policy};
+use external_scheduler::scheduler::view::{View, ViewOptions};
+use external_scheduler::wire::NodeId;
+use external_scheduler::wire::resources::{self, Meaning, Resources};
+
+/// What follows a placement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Nothing: nodes are so large that they never fill.
+    None,
+    /// Its node is removed and added with what is left of it.
+    RemoveAndAdd,
+    /// Its node is reported again, in place.
+    InPlace,
+}
+
+/// A cluster and what runs on it.
+pub struct Scenario {
+    view: View,
+    options: ViewOptions,
+    update: Update,
+    demands: Vec<Vec<u8>>,
+    names: Vec<String>,
+    random: fastrand::Rng,
+    step: usize,
+    report: Vec<u8>,
+}
+
+impl Scenario {
+    /// `names` is the number of resources of a node.
+    pub fn new(policy: &str, nodes: usize, classes: usize, names: usize, update: Update) -> Self {
+        let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
+        let options = ViewOptions { strict: false, nodes_max: 1 << 20, policy };
+        let demand = |class: usize| {
+            let mut bytes = Vec::new();
+            resources::append(&mut bytes, b"CPU", Amount::from_f64(1.0 + (class % 16) as f64 / 4.0));
+            resources::append(&mut bytes, b"memory", Amount::from_f64(1e9 + (class / 16) as f64 * 1e6));
+            bytes
+        };
+        let names_known = ["CPU", "GPU", "memory", "object_store_memory"].map(str::to_owned);
+        let mut scenario = Self {
+            view: View::new(&options),
+            options,
+            update,
+            demands: (0..classes).map(demand).collect(),
+            names: names_known.into_iter().chain((5..names).map(|name| format!("custom_{name}"))).collect(),
+            random: fastrand::Rng::with_seed(1),
+            step: 0,
+            report: Vec::new(),
+        };
+        (0..nodes).for_each(|node| scenario.report(node));
+        scenario
+    }
+
+    /// One decision and the update that follows.
+    pub fn decide(&mut self) {
+        self.step += 1;
+        let demand = &self.demands[self.step % self.demands.len()];
+        let demand = Resources::parse(demand, Meaning::Demand).expect("it is well-formed");
+        let node = self.view.schedule(demand, &self.options).expect("nodes are large enough");
+        if self.update == Update::RemoveAndAdd {
+            self.view.remove(node);
+        }
+        if self.update != Update::None {
+            self.report(node.0 as usize);
+        }
+    }
+
+    /// Reports a node of 32 to 128 CPUs with a tenth to nine tenths of them unused, as tasks come and go.
+    fn report(&mut self, node: usize) {
+        let scale = if self.update == Update::None { 1e6 } else { 1.0 };
+        let cpus = 32.0 * (1 + node % 4) as f64 * scale;
+        let left = (cpus * (0.1 + 0.8 * self.random.f64())).round();
+        let gib = f64::from(1 << 30);
+        let values = [left, 8.0, 4.0 * left * gib, cpus * gib];
+        self.report.clear();
+        for (index, name) in self.names.iter().enumerate() {
+            let value = values.get(index).copied().unwrap_or(1.0);
+            resources::append(&mut self.report, name.as_bytes(), Amount::from_f64(value));
+        }
+        self.report.extend_from_slice(b"node:10.");
+        for digit in (0..5).rev() {
+            self.report.push(b'0' + (node / 10usize.pow(digit) % 10) as u8);
+        }
+        self.report.push(0);
+        self.report.extend_from_slice(&1.0f64.to_le_bytes());
+        let resources = Resources::parse(&self.report, Meaning::Report).expect("it is well-formed");
+        self.view.report(NodeId(node as i64), resources, &self.options).expect("below the limit");
+    }
+}
