@@ -23,7 +23,8 @@ pub struct Scenario {
     options: ViewOptions,
     update: Update,
     demands: Vec<Vec<u8>>,
-    names: Vec<String>,
+    /// Where in the report the amounts are that change.
+    value_places: Vec<usize>,
     random: fastrand::Rng,
     step: usize,
     report: Vec<u8>,
@@ -40,17 +41,24 @@ impl Scenario {
             resources::append(&mut bytes, b"memory", Amount::from_f64(1e9 + (class / 16) as f64 * 1e6));
             bytes
         };
-        let names_known = ["CPU", "GPU", "memory", "object_store_memory"].map(str::to_owned);
         let mut scenario = Self {
             view: View::new(&options),
             options,
             update,
             demands: (0..classes).map(demand).collect(),
-            names: names_known.into_iter().chain((5..names).map(|name| format!("custom_{name}"))).collect(),
+            value_places: Vec::new(),
             random: fastrand::Rng::with_seed(1),
             step: 0,
             report: Vec::new(),
         };
+        for name in ["CPU", "GPU", "memory", "object_store_memory"] {
+            resources::append(&mut scenario.report, name.as_bytes(), Amount::WHOLE);
+            scenario.value_places.push(scenario.report.len() - 8);
+        }
+        for name in 5..names {
+            resources::append(&mut scenario.report, format!("custom_{name}").as_bytes(), Amount::WHOLE);
+        }
+        resources::append(&mut scenario.report, b"node:10.00000", Amount::WHOLE);
         (0..nodes).for_each(|node| scenario.report(node));
         scenario
     }
@@ -76,17 +84,14 @@ impl Scenario {
         let left = (cpus * (0.1 + 0.8 * self.random.f64())).round();
         let gib = f64::from(1 << 30);
         let values = [left, 8.0, 4.0 * left * gib, cpus * gib];
-        self.report.clear();
-        for (index, name) in self.names.iter().enumerate() {
-            let value = values.get(index).copied().unwrap_or(1.0);
-            resources::append(&mut self.report, name.as_bytes(), Amount::from_f64(value));
+        for (index, value) in values.into_iter().enumerate() {
+            self.report[self.value_places[index]..][..8].copy_from_slice(&f64::to_le_bytes(value));
         }
-        self.report.extend_from_slice(b"node:10.");
-        for digit in (0..5).rev() {
-            self.report.push(b'0' + (node / 10usize.pow(digit) % 10) as u8);
+        // The last name is "node:10.", five digits, and before the amount a 0.
+        let digits = self.report.len() - 9 - 5;
+        for digit in 0..5 {
+            self.report[digits + digit] = b'0' + (node / 10usize.pow(4 - digit as u32) % 10) as u8;
         }
-        self.report.push(0);
-        self.report.extend_from_slice(&1.0f64.to_le_bytes());
         let resources = Resources::parse(&self.report, Meaning::Report).expect("it is well-formed");
         self.view.report(NodeId(node as i64), resources, &self.options).expect("below the limit");
     }

@@ -170,16 +170,15 @@ impl Cells {
         self.resources[resource.index()].largest_inverse
     }
 
-    /// Every resource that a node has.
+    /// Calls `visit` for every resource that a node has; some cells may be empty.
     #[inline]
-    pub fn row(&self, slot: Slot) -> impl Iterator<Item = Share> + '_ {
+    pub fn for_each(&self, slot: Slot, mut visit: impl FnMut(Share)) {
         let start = slot as usize * self.columns.len();
         let columns = self.rows[start..start + self.columns.len()].iter().zip(&self.column_scales);
-        let columns = columns.map(|(&cell, &largest_inverse)| Share { cell, largest_inverse });
-        let sparse = self.sparse_of_slot[slot as usize].iter();
-        columns
-            .filter(|share| !share.cell.is_empty())
-            .chain(sparse.map(move |&id| Share { cell: self.get(slot, id), largest_inverse: self.largest_inverse(id) }))
+        columns.for_each(|(&cell, &largest_inverse)| visit(Share { cell, largest_inverse }));
+        for &id in &self.sparse_of_slot[slot as usize] {
+            visit(Share { cell: self.get(slot, id), largest_inverse: self.largest_inverse(id) });
+        }
     }
 
     /// Adds to what is reserved of a resource that the node has.

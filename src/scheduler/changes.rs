@@ -20,6 +20,8 @@ pub struct Changes {
     latest: Vec<Position>,
     /// Readers that have not read up to here start over.
     valid_from: Position,
+    /// How far any reader has read.
+    read: Position,
 }
 
 impl Changes {
@@ -29,9 +31,19 @@ impl Changes {
         self.end
     }
 
+    /// Says that readers read up to the end.
+    #[inline]
+    pub fn set_read(&mut self) {
+        self.read = self.end;
+    }
+
     /// A slot has changed.
     #[inline]
     pub fn mark(&mut self, slot: Slot) {
+        // A node that is placed on, removed and added before anybody looks has changed once.
+        if self.end > self.read && self.latest.get(slot as usize) == Some(&self.end) {
+            return;
+        }
         if self.latest.len() <= slot as usize {
             self.grow(slot as usize + 1);
         }
@@ -93,13 +105,29 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_changes_again_before_anybody_reads_has_changed_once() {
+        let mut changes = Changes::default();
+        changes.mark(1);
+        changes.mark(1);
+        assert_eq!(changes.end() - 1, changes.valid_from);
+        changes.set_read();
+        let start = changes.end();
+        changes.mark(1);
+        assert_eq!(since(&changes, start), Some(vec![1]));
+    }
+
+    #[test]
     fn a_reader_that_is_too_far_behind_starts_over() {
         let mut changes = Changes::default();
         changes.mark(0);
         let start = changes.end();
-        (0..REMEMBERED_MIN).for_each(|_| changes.mark(0));
+        let mark = |changes: &mut Changes| {
+            changes.set_read();
+            changes.mark(0);
+        };
+        (0..REMEMBERED_MIN).for_each(|_| mark(&mut changes));
         assert_eq!(since(&changes, start), Some(vec![0]));
-        changes.mark(0);
+        mark(&mut changes);
         assert_eq!(since(&changes, start), None);
     }
 

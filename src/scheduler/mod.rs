@@ -12,6 +12,7 @@ pub mod policy;
 pub mod profile;
 pub mod rank;
 pub mod rank_cache;
+pub mod rank_tree;
 pub mod resource_names;
 pub mod selection;
 pub mod view;

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
-use super::changes::Changes;
+use super::changes::{Changes, Position};
 use super::policy::{NodeTerm, Policy, Share};
 use super::rank::Fit;
 use super::resource_names::{ResourceId, ResourceNames};
@@ -71,6 +71,8 @@ pub struct NodeTable {
     /// The slot left last is taken first: a node removed and added again right away takes its slot back.
     vacant: Vec<Slot>,
     changes: Changes,
+    /// Changes up to here are in the node terms.
+    settled: Position,
     /// The report that is being applied; kept for its memory.
     report: Vec<(ResourceId, Amount)>,
 }
@@ -86,6 +88,7 @@ impl NodeTable {
             slots: HashMap::default(),
             vacant: Vec::new(),
             changes: Changes::default(),
+            settled: 0,
             report: Vec::new(),
         }
     }
@@ -121,6 +124,23 @@ impl NodeTable {
     #[inline]
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         (0..self.nodes.len() as Slot).filter_map(|slot| self.node(slot))
+    }
+
+    /// Brings the node terms up to date, before nodes are ranked. Nodes change several times between two
+    /// decisions, and their terms once.
+    #[inline]
+    pub fn settle(&mut self) {
+        let term = |slot: Slot| self.policy.node_term(&self.cells, slot);
+        match self.changes.since(self.settled) {
+            Some(slots) => slots.for_each(|slot| self.nodes[slot as usize].term = term(slot)),
+            None => (0..).zip(&mut self.nodes).for_each(|(slot, node)| node.term = term(slot)),
+        }
+        self.settled = self.changes.end();
+        self.changes.set_read();
+        #[cfg(debug_assertions)]
+        for (slot, node) in (0..).zip(&self.nodes) {
+            assert_eq!(node.term, self.policy.node_term(&self.cells, slot));
+        }
     }
 
     /// Number of slots, vacant or not.
@@ -199,7 +219,7 @@ impl NodeTable {
         }
         report.clear();
         self.report = report;
-        self.changed(slot);
+        self.changes.mark(slot);
         self.forget_unused_names();
         self.check();
     }
@@ -209,7 +229,7 @@ impl NodeTable {
         let Some(slot) = self.slots.remove(&node) else { return false };
         self.clear(slot);
         self.nodes[slot as usize].id = None;
-        self.changed(slot);
+        self.changes.mark(slot);
         self.vacant.push(slot);
         self.forget_unused_names();
         self.check();
@@ -254,7 +274,7 @@ impl NodeTable {
         }
         let node = &mut self.nodes[slot as usize];
         node.queued = node.queued.saturating_add(1);
-        self.changed(slot);
+        self.changes.mark(slot);
         self.check();
     }
 
@@ -272,7 +292,7 @@ impl NodeTable {
             self.cells.unreserve(slot, id, amount);
         }
         self.nodes[slot as usize].queued -= 1;
-        self.changed(slot);
+        self.changes.mark(slot);
         self.check();
         Ok(())
     }
@@ -289,25 +309,12 @@ impl NodeTable {
         slot
     }
 
-    /// A slot has changed: whatever is derived from it is derived anew, here or when it is next needed.
-    #[inline]
-    fn changed(&mut self, slot: Slot) {
-        self.nodes[slot as usize].term = self.policy.node_term(self.cells.row(slot));
-        self.changes.mark(slot);
-    }
-
     /// The share that every holder has of a resource has changed.
     #[cold]
     fn shares_changed(&mut self, id: ResourceId) {
-        let Some(holders) = self.cells.sparse_holders(id) else {
-            for (slot, node) in self.nodes.iter_mut().enumerate() {
-                node.term = self.policy.node_term(self.cells.row(slot as Slot));
-            }
-            return self.changes.mark_all();
-        };
-        for &(slot, _) in holders {
-            self.nodes[slot as usize].term = self.policy.node_term(self.cells.row(slot));
-            self.changes.mark(slot);
+        match self.cells.sparse_holders(id) {
+            Some(holders) => holders.iter().for_each(|&(slot, _)| self.changes.mark(slot)),
+            None => self.changes.mark_all(),
         }
     }
 
@@ -334,15 +341,16 @@ impl NodeTable {
             self.cells.check();
             assert_eq!(self.slots.len() + self.vacant.len(), self.nodes.len());
             for (slot, node) in self.nodes.iter().enumerate() {
-                let mut row = self.cells.row(slot as Slot);
+                let (mut is_vacant, mut is_unreserved) = (true, true);
+                self.cells.for_each(slot as Slot, |share| {
+                    is_vacant &= share.cell == Cell::default();
+                    is_unreserved &= share.cell.reserved == Amount::ZERO;
+                });
                 match node.id {
                     Some(id) => assert_eq!(self.slots.get(&id), Some(&(slot as Slot))),
-                    None => assert!(self.vacant.contains(&(slot as Slot)) && row.next().is_none()),
+                    None => assert!(is_vacant && self.vacant.contains(&(slot as Slot))),
                 }
-                assert_eq!(node.term, self.policy.node_term(self.cells.row(slot as Slot)));
-                if node.queued == 0 {
-                    assert!(self.cells.row(slot as Slot).all(|share| share.cell.reserved == Amount::ZERO));
-                }
+                assert!(is_unreserved || node.queued > 0);
             }
         }
     }

@@ -9,7 +9,7 @@
 //! any node of the view has reported in total; a subscript `k` is a resource.
 
 use super::amount::Amount;
-use super::cells::Cell;
+use super::cells::{Cell, Cells, Slot};
 use super::node_table::{Demand, Node};
 use super::profile::Profile;
 
@@ -53,7 +53,7 @@ pub struct Definition {
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
-    node_term: fn(&mut dyn Iterator<Item = Share>) -> NodeTerm,
+    node_term: fn(&Cells, Slot) -> NodeTerm,
     score: fn(&Policy, &Scoring<'_>, Node<'_>) -> f32,
     selection: Selection,
     /// Whether scores depend on the profile of what was seen.
@@ -221,8 +221,8 @@ impl Policy {
 
     /// The part of the scores that depends on a node alone. The same for the same resources in any order.
     #[inline]
-    pub fn node_term(&self, mut shares: impl Iterator<Item = Share>) -> NodeTerm {
-        (self.definition.node_term)(&mut shares)
+    pub fn node_term(&self, cells: &Cells, slot: Slot) -> NodeTerm {
+        (self.definition.node_term)(cells, slot)
     }
 
     /// How good it is to place the demand on the node. Never NaN.
@@ -238,11 +238,15 @@ impl Policy {
 /// still exact as a float.
 const PARTS: f32 = (1 << 20) as f32;
 
-fn sum_of_parts(shares: &mut dyn Iterator<Item = Share>, share: impl Fn(Share) -> f32) -> f32 {
-    shares.map(|of| (share(of) * PARTS) as i64).sum::<i64>() as f32 / PARTS
+/// Sums a value over all resources of a node.
+#[inline]
+fn sum(cells: &Cells, slot: Slot, value: impl Fn(Share) -> f32) -> f32 {
+    let mut parts = 0;
+    cells.for_each(slot, |share| parts += (value(share) * PARTS) as i64);
+    parts as f32 / PARTS
 }
 
-fn none(_: &mut dyn Iterator<Item = Share>) -> NodeTerm {
+fn none(_: &Cells, _: Slot) -> NodeTerm {
     [0.0; 2]
 }
 
@@ -300,8 +304,8 @@ fn best_fit(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
     -node.term()[0]
 }
 
-fn free_of_largest(shares: &mut dyn Iterator<Item = Share>) -> NodeTerm {
-    [sum_of_parts(shares, |share| free(share.cell) * share.largest_inverse), 0.0]
+fn free_of_largest(cells: &Cells, slot: Slot) -> NodeTerm {
+    [sum(cells, slot, |share| free(share.cell) * share.largest_inverse), 0.0]
 }
 
 /// Least allocated: the mean of `(f_k - r_k) / c_k` over the resources of the node.
@@ -313,11 +317,10 @@ fn spread(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     (free - taken) / count.max(1.0)
 }
 
-fn free_of_total(shares: &mut dyn Iterator<Item = Share>) -> NodeTerm {
-    let mut count = 0.0;
-    let mut counted = shares.filter(|share| share.cell.total > Amount::ZERO).inspect(|_| count += 1.0);
-    let sum = sum_of_parts(&mut counted, |share| free(share.cell) / of(share.cell.total));
-    [sum, count]
+fn free_of_total(cells: &Cells, slot: Slot) -> NodeTerm {
+    let is_counted = |share: Share| share.cell.total > Amount::ZERO;
+    let share_free = |share: Share| if is_counted(share) { free(share.cell) / of(share.cell.total) } else { 0.0 };
+    [sum(cells, slot, share_free), sum(cells, slot, |share| if is_counted(share) { 1.0 } else { 0.0 })]
 }
 
 /// Cosine alignment: `Σ_k r_k f_k / (|r| |f|)`, every amount as a share of `m_k`.
@@ -335,8 +338,8 @@ fn balanced(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     dot / (demand_square * node.term()[0]).sqrt().max(f32::MIN_POSITIVE)
 }
 
-fn free_square(shares: &mut dyn Iterator<Item = Share>) -> NodeTerm {
-    [sum_of_parts(shares, |share| (free(share.cell) * share.largest_inverse).powi(2)), 0.0]
+fn free_square(cells: &Cells, slot: Slot) -> NodeTerm {
+    [sum(cells, slot, |share| (free(share.cell) * share.largest_inverse).powi(2)), 0.0]
 }
 
 /// What Ray takes for a node's utilisation.
@@ -396,6 +399,7 @@ mod tests {
             table.place(*slot, &resolved);
         }
         table.resolve(on_wire(demand), &mut resolved).expect("a known resource");
+        table.settle();
         let count = Count { demand: &resolved, count: 1 };
         let profile = Profile::new(&table, if policy.learns() { vec![count] } else { vec![] }.into_iter());
         let scoring = Scoring { demand: &resolved, profile: &profile };

@@ -43,14 +43,23 @@ struct Resource {
     largest_inverse: f32,
 }
 
-/// Kinds of tasks with a weight each: by resource what each kind asks for, so that one resource is compared with all
-/// kinds in a row.
+/// Kinds that are compared at once.
+const LANES: usize = 8;
+
+/// Kinds of tasks with a weight each, in groups of lanes: by resource what each kind asks for, so that one resource is
+/// compared with several kinds at once. Lanes without a kind have no weight.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kinds {
-    amounts: [Vec<f32>; RESOURCES_MAX],
-    /// How many of them are in use.
+    groups: Vec<Group>,
+    /// How many resources are in use.
     resources: usize,
-    weights: Vec<f32>,
+    kinds: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Group {
+    amounts: [[f32; LANES]; RESOURCES_MAX],
+    weights: [f32; LANES],
 }
 
 /// A snapshot of what demands and nodes look like.
@@ -184,7 +193,7 @@ impl Profile {
             sum += volume(count);
             self.common.push(&self.resources, count.demand, volume(count));
         }
-        self.common.weights.iter_mut().for_each(|weight| *weight /= sum);
+        self.common.scale(1.0 / sum.max(f32::MIN_POSITIVE));
     }
 
     /// What is free on a node, and what would be with the demand placed there.
@@ -251,30 +260,50 @@ impl Resource {
 
 impl Kinds {
     fn push(&mut self, resources: &[Resource], demand: &Demand, weight: f32) {
-        for (amounts, resource) in self.amounts.iter_mut().zip(resources) {
-            amounts.push(demand.amount(resource.id).units() as f32);
+        let lane = self.kinds % LANES;
+        if lane == 0 {
+            self.groups.push(Group::default());
         }
+        if let Some(group) = self.groups.last_mut() {
+            for (amounts, resource) in group.amounts.iter_mut().zip(resources) {
+                amounts[lane] = demand.amount(resource.id).units() as f32;
+            }
+            group.weights[lane] = weight;
+        }
+        self.kinds += 1;
         self.resources = resources.len();
-        self.weights.push(weight);
+    }
+
+    fn scale(&mut self, factor: f32) {
+        self.groups.iter_mut().flat_map(|group| &mut group.weights).for_each(|weight| *weight *= factor);
     }
 
     /// The weight of the kinds that do not fit into what is free.
     #[inline]
     fn unfit(&self, free: &Vector) -> f32 {
-        let mut unfit = 0.0;
-        for (kind, weight) in self.weights.iter().enumerate() {
-            let fits = self.amounts[..self.resources].iter().zip(free).all(|(amounts, free)| amounts[kind] <= *free);
-            unfit += if fits { 0.0 } else { *weight };
+        let mut unfit = [0.0; LANES];
+        for group in &self.groups {
+            let mut fits = [true; LANES];
+            for (amounts, free) in group.amounts[..self.resources].iter().zip(free) {
+                fits.iter_mut().zip(amounts).for_each(|(fits, amount)| *fits &= amount <= free);
+            }
+            for lane in 0..LANES {
+                unfit[lane] += if fits[lane] { 0.0 } else { group.weights[lane] };
+            }
         }
-        unfit
+        unfit.into_iter().sum()
     }
 
     /// Whether the weights of the same kinds, together, differ by more than is tolerable.
     fn differs(&self, other: &Kinds) -> bool {
-        if self.amounts != other.amounts {
+        if self.kinds != other.kinds {
             return true;
         }
-        let differences = self.weights.iter().zip(&other.weights).map(|(one, other)| (one - other).abs());
-        differences.sum::<f32>() > DIFFERENCE_MIN
+        let groups = || self.groups.iter().zip(&other.groups);
+        if groups().any(|(one, other)| one.amounts != other.amounts) {
+            return true;
+        }
+        let weights = groups().flat_map(|(one, other)| one.weights.iter().zip(&other.weights));
+        weights.map(|(one, other)| (one - other).abs()).sum::<f32>() > DIFFERENCE_MIN
     }
 }

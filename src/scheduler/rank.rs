@@ -46,6 +46,18 @@ impl Rank {
         Rank(NonZeroU64::new(upper | u64::from(ascending_bits(score))).unwrap_or(NonZeroU64::MIN))
     }
 
+    /// The rank as a number above 0 that compares as the ranks do.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The rank of a number that [`Rank::bits`] gave; `None` of 0.
+    #[inline]
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).map(Self)
+    }
+
     /// The policy's score.
     #[inline]
     pub fn score(self) -> f32 {

@@ -1,9 +1,8 @@
 //! Cached ranks: which node is first for a demand, without looking at every node.
 //!
 //! Workloads have few distinct demands and repeat them thousands of times. Each distinct demand is a *class*, for
-//! which the rank of every node is kept in a flat array, with the greatest rank of each block of nodes in
-//! another. A decision ranks again only the nodes that have changed since the class was last asked, and then looks at
-//! one rank a block and at one block.
+//! which the rank of every node is kept, in a [tree](super::rank_tree) that knows the highest. A decision ranks again
+//! only the nodes that have changed since the class was last asked.
 
 use std::collections::HashMap;
 
@@ -15,10 +14,7 @@ use super::node_table::{Demand, NodeTable};
 use super::policy::Scoring;
 use super::profile::{self, Count, Profile};
 use super::rank::Rank;
-
-/// Slots whose greatest rank is kept together. Blocks are looked at one after the other and so is one block's inside,
-/// which is least for the square root of the nodes: of some thousands.
-const BLOCK: usize = 64;
+use super::rank_tree::RankTree;
 
 /// Classes of a view at most; the one asked longest ago makes room.
 const CLASSES_MAX: usize = 256;
@@ -36,10 +32,8 @@ struct Class {
     demand: Demand,
     /// Whether the ranks are those of this demand.
     is_ranked: bool,
-    /// By slot, its rank; `None` where it is not feasible.
-    ranks: Vec<Option<Rank>>,
-    /// By block, the greatest of its ranks.
-    blocks: Vec<Option<Rank>>,
+    /// By slot, its rank.
+    ranks: RankTree,
     /// Changes up to here are in the ranks.
     seen: Position,
     /// How often it was asked.
@@ -118,14 +112,14 @@ impl RankCache {
         &self.classes[class.0].demand
     }
 
-    /// The rank of every slot for a class, as of its last [`RankCache::first`]; `None` where it is not feasible.
-    pub fn ranks(&self, class: ClassIndex) -> &[Option<Rank>] {
+    /// The rank of every slot for a class, as of its last [`RankCache::highest`].
+    pub fn ranks(&self, class: ClassIndex) -> &RankTree {
         &self.classes[class.0].ranks
     }
 
     /// The node that ranks first for a class, ties to the lower slot; `None` where none is feasible.
     #[inline]
-    pub fn first(&mut self, class_index: ClassIndex, table: &NodeTable) -> Option<(Rank, Slot)> {
+    pub fn highest(&mut self, class_index: ClassIndex, table: &NodeTable) -> Option<(Rank, Slot)> {
         self.decisions += 1;
         let class = &mut self.classes[class_index.0];
         class.asked_at = self.decisions;
@@ -135,7 +129,7 @@ impl RankCache {
         }
         let class = &mut self.classes[class_index.0];
         class.catch_up(table, &self.profile, self.profile_generation);
-        class.first()
+        class.ranks.highest()
     }
 
     /// What the policies that learn go by at present.
@@ -181,11 +175,11 @@ impl Class {
     #[inline]
     fn catch_up(&mut self, table: &NodeTable, profile: &Profile, profile_generation: u64) {
         let changes = table.changes();
-        let is_complete = self.is_ranked && self.ranks.len() >= table.slot_count();
+        let is_complete = self.is_ranked && self.ranks.extend_to(table.slot_count());
         match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
                 for slot in slots {
-                    self.set(slot, rank(table, profile, &self.demand, slot));
+                    self.ranks.set(slot, rank(table, profile, &self.demand, slot));
                 }
                 if self.profile_generation != profile_generation {
                     self.profile_generation = profile_generation;
@@ -211,48 +205,17 @@ impl Class {
         for _ in 0..self.outdated.min(BROUGHT_UP_PER_DECISION) {
             let slot = self.next_outdated % self.ranks.len();
             self.next_outdated = slot + 1;
-            if slot < table.slot_count() {
-                self.set(slot as Slot, rank(table, profile, &self.demand, slot as Slot));
-            }
+            self.ranks.set(slot as Slot, rank(table, profile, &self.demand, slot as Slot));
             self.outdated -= 1;
         }
     }
 
     #[cold]
     fn rank_all(&mut self, table: &NodeTable, profile: &Profile) {
-        self.ranks.clear();
-        self.ranks.extend((0..table.slot_count() as Slot).map(|slot| rank(table, profile, &self.demand, slot)));
-        self.ranks.resize(self.ranks.len().next_multiple_of(BLOCK), None);
-        self.blocks.clear();
-        self.blocks.extend(self.ranks.chunks_exact(BLOCK).map(greatest));
+        let slots = 0..table.slot_count();
+        self.ranks.fill(slots.map(|slot| rank(table, profile, &self.demand, slot as Slot)));
         self.is_ranked = true;
     }
-
-    #[inline]
-    fn set(&mut self, slot: Slot, rank: Option<Rank>) {
-        let slot = slot as usize;
-        let old = std::mem::replace(&mut self.ranks[slot], rank);
-        let block = slot / BLOCK;
-        if rank >= self.blocks[block] {
-            self.blocks[block] = rank;
-        } else if old == self.blocks[block] {
-            self.blocks[block] = greatest(&self.ranks[block * BLOCK..(block + 1) * BLOCK]);
-        }
-    }
-
-    #[inline]
-    fn first(&self) -> Option<(Rank, Slot)> {
-        let rank = greatest(&self.blocks)?;
-        let block = self.blocks.iter().position(|&block| block == Some(rank))?;
-        let start = block * BLOCK;
-        let slot = start + self.ranks[start..start + BLOCK].iter().position(|&other| other == Some(rank))?;
-        Some((rank, slot as Slot))
-    }
-}
-
-#[inline]
-fn greatest(ranks: &[Option<Rank>]) -> Option<Rank> {
-    ranks.iter().copied().fold(None, Option::max)
 }
 
 #[inline]

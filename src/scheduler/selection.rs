@@ -5,6 +5,7 @@ use fastrand::Rng;
 use super::cells::Slot;
 use super::policy::{HYBRID_AVOIDED, Parameters, Selection};
 use super::rank::Rank;
+use super::rank_tree::RankTree;
 
 /// Slots tried at random before the free ones are counted.
 const TRIES: usize = 32;
@@ -30,9 +31,9 @@ impl Selector {
         }
     }
 
-    /// Chooses a free slot. `ranks` has the rank of every slot, `None` where it is not feasible, and at least one that
+    /// Chooses a free slot. `ranks` has the rank of every slot, and at least one that
     /// is free; `highest` is the highest of them.
-    pub fn choose(&mut self, selection: Selection, ranks: &[Option<Rank>], highest: (Rank, Slot)) -> (Rank, Slot) {
+    pub fn choose(&mut self, selection: Selection, ranks: &RankTree, highest: (Rank, Slot)) -> (Rank, Slot) {
         let chosen = match selection {
             Selection::Highest => Some(highest),
             Selection::Next => self.next(ranks),
@@ -48,13 +49,13 @@ impl Selector {
         chosen
     }
 
-    fn next(&self, ranks: &[Option<Rank>]) -> Option<(Rank, Slot)> {
+    fn next(&self, ranks: &RankTree) -> Option<(Rank, Slot)> {
         let count = ranks.len();
         let start = (self.last as usize).saturating_add(1);
         (start..count).chain(0..start.min(count)).find_map(|slot| free(ranks, slot))
     }
 
-    fn any(&mut self, ranks: &[Option<Rank>]) -> Option<(Rank, Slot)> {
+    fn any(&mut self, ranks: &RankTree) -> Option<(Rank, Slot)> {
         for _ in 0..TRIES {
             let slot = self.random.usize(0..ranks.len());
             if let Some(found) = free(ranks, slot) {
@@ -66,7 +67,7 @@ impl Selector {
         self.random.choice(&self.free).copied()
     }
 
-    fn any_of_top(&mut self, ranks: &[Option<Rank>], highest: Rank) -> Option<(Rank, Slot)> {
+    fn any_of_top(&mut self, ranks: &RankTree, highest: Rank) -> Option<(Rank, Slot)> {
         let lowest_score = highest.score() - HYBRID_AVOIDED / 2.0;
         let nodes = ranks.len() as f32;
         self.free.clear();
@@ -83,8 +84,8 @@ impl Selector {
     }
 }
 
-fn free(ranks: &[Option<Rank>], slot: usize) -> Option<(Rank, Slot)> {
-    ranks[slot].filter(|rank| rank.is_free()).map(|rank| (rank, slot as Slot))
+fn free(ranks: &RankTree, slot: usize) -> Option<(Rank, Slot)> {
+    ranks.get(slot).filter(|rank| rank.is_free()).map(|rank| (rank, slot as Slot))
 }
 
 fn better(one: (Rank, Slot), other: (Rank, Slot)) -> (Rank, Slot) {
@@ -96,13 +97,15 @@ mod tests {
     use super::*;
 
     /// Ranks of free nodes by score; `None` is not feasible.
-    fn ranks(scores: &[Option<f32>]) -> Vec<Option<Rank>> {
-        scores.iter().map(|score| score.map(Rank::free)).collect()
+    fn ranks(scores: &[Option<f32>]) -> RankTree {
+        let mut ranks = RankTree::default();
+        ranks.fill(scores.iter().map(|score| score.map(Rank::free)));
+        ranks
     }
 
     fn choices(selection: Selection, parameters: Parameters, scores: &[Option<f32>]) -> Vec<Slot> {
         let ranks = ranks(scores);
-        let highest = (0..ranks.len()).filter_map(|slot| free(&ranks, slot)).reduce(better).unwrap();
+        let highest = ranks.highest().unwrap();
         let mut selector = Selector::new(&parameters);
         (0..200).map(|_| selector.choose(selection, &ranks, highest).1).collect()
     }

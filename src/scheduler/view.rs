@@ -75,6 +75,7 @@ impl View {
     /// it is released. `None` where no node is feasible, or, strict, none is free.
     #[inline]
     pub fn schedule(&mut self, resources: Resources<'_>, options: &ViewOptions) -> Option<NodeId> {
+        self.table.settle();
         let names_generation = self.table.names().generation();
         let class = match self.cache.recall(resources.as_bytes(), names_generation) {
             Some(class) => class,
@@ -86,7 +87,7 @@ impl View {
                 self.cache.remember(resources.as_bytes(), names_generation, &self.demand)
             }
         };
-        let highest = self.cache.first(class, &self.table)?;
+        let highest = self.cache.highest(class, &self.table)?;
         let demand = self.cache.demand(class);
         self.check_highest(highest, demand);
         let selection = self.table.policy().selection();

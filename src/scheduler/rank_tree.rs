@@ -1,0 +1,164 @@
+//! The highest of many ranks, kept up to date as single ranks change.
+//!
+//! A tree of maxima in which each entry stands for eight of the level below, which share a cache line. A change
+//! touches one line a level and stops where the maximum stays the same; the highest rank is found by
+//! going down one line a level.
+
+use super::cells::Slot;
+use super::rank::Rank;
+
+/// Entries that one entry of the next level stands for: 64 bytes.
+const FAN_OUT: usize = 8;
+
+/// The bits of a node that is not feasible. Those of every rank are greater.
+const INFEASIBLE: u64 = 0;
+
+/// Ranks by slot. All start as not feasible.
+///
+/// Invariant: `levels[l + 1][i]` is the greatest of `levels[l][8 i .. 8 i + 8]`, and the last level has one group.
+#[derive(Debug, Default)]
+pub struct RankTree {
+    levels: Vec<Vec<[u64; FAN_OUT]>>,
+    slots: usize,
+}
+
+impl RankTree {
+    /// Number of slots.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.slots
+    }
+
+    /// Whether there are no slots.
+    pub fn is_empty(&self) -> bool {
+        self.slots == 0
+    }
+
+    /// Adds slots at the end, none of them feasible, if there is room. Returns whether there was.
+    #[inline]
+    pub fn extend_to(&mut self, slots: usize) -> bool {
+        let has_room = self.levels.first().is_some_and(|level| slots <= level.len() * FAN_OUT);
+        if has_room {
+            self.slots = self.slots.max(slots);
+        }
+        has_room
+    }
+
+    /// Sets the ranks of all slots. Leaves room for a quarter more, so that slots that come one by one cost little.
+    pub fn fill(&mut self, ranks: impl ExactSizeIterator<Item = Option<Rank>>) {
+        self.slots = ranks.len();
+        let mut groups = (self.slots + self.slots / 4).div_ceil(FAN_OUT).max(1);
+        let mut level = 0;
+        loop {
+            if self.levels.len() == level {
+                self.levels.push(Vec::new());
+            }
+            self.levels[level].clear();
+            self.levels[level].resize(groups, [INFEASIBLE; FAN_OUT]);
+            level += 1;
+            if groups == 1 {
+                break;
+            }
+            groups = groups.div_ceil(FAN_OUT);
+        }
+        self.levels.truncate(level);
+        for (slot, rank) in ranks.enumerate() {
+            self.levels[0][slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
+        }
+        for level in 1..self.levels.len() {
+            for group in 0..self.levels[level - 1].len() {
+                self.levels[level][group / FAN_OUT][group % FAN_OUT] = greatest(&self.levels[level - 1][group]);
+            }
+        }
+    }
+
+    /// Sets the rank of a slot.
+    #[inline]
+    pub fn set(&mut self, slot: Slot, rank: Option<Rank>) {
+        let mut index = slot as usize;
+        let mut bits = rank.map_or(INFEASIBLE, Rank::bits);
+        for level in &mut self.levels {
+            let group = &mut level[index / FAN_OUT];
+            let entry = &mut group[index % FAN_OUT];
+            if *entry == bits {
+                return;
+            }
+            *entry = bits;
+            bits = greatest(group);
+            index /= FAN_OUT;
+        }
+    }
+
+    /// The rank of a slot.
+    #[inline]
+    pub fn get(&self, slot: usize) -> Option<Rank> {
+        Rank::from_bits(self.levels[0][slot / FAN_OUT][slot % FAN_OUT])
+    }
+
+    /// The highest rank, and the lowest slot that has it.
+    #[inline]
+    pub fn highest(&self) -> Option<(Rank, Slot)> {
+        let top = self.levels.last()?.first()?;
+        let bits = greatest(top);
+        let rank = Rank::from_bits(bits)?;
+        let mut index = 0;
+        for level in self.levels.iter().rev() {
+            let group = &level[index];
+            index = index * FAN_OUT + group.iter().position(|&entry| entry == bits)?;
+        }
+        Some((rank, index as Slot))
+    }
+}
+
+#[inline]
+fn greatest(group: &[u64; FAN_OUT]) -> u64 {
+    group.iter().copied().fold(INFEASIBLE, u64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_highest_and_the_lowest_slot_that_has_it() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for slots in [1, 7, 8, 9, 64, 65, 600] {
+            // Few different scores, so that ties are common.
+            let mut rank = || (random.u8(0..4) > 0).then(|| Rank::free(f32::from(random.i8(-3..3))));
+            let mut model: Vec<Option<Rank>> = (0..slots).map(|_| rank()).collect();
+            let mut tree = RankTree::default();
+            tree.fill(model.iter().copied());
+            for step in 0..2_000 {
+                let highest = model.iter().copied().max().flatten();
+                let slot = model.iter().position(|&other| other == highest);
+                assert_eq!(tree.highest(), highest.zip(slot).map(|(rank, slot)| (rank, slot as Slot)));
+                let slot = step * 7 % slots;
+                model[slot] = rank();
+                tree.set(slot as Slot, model[slot]);
+                assert_eq!(tree.get(slot), model[slot]);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_feasible_in_an_empty_tree() {
+        let mut tree = RankTree::default();
+        assert_eq!(tree.highest(), None);
+        tree.fill([].into_iter());
+        assert_eq!((tree.highest(), tree.len()), (None, 0));
+    }
+
+    #[test]
+    fn slots_are_added_while_there_is_room() {
+        let mut tree = RankTree::default();
+        assert!(!tree.extend_to(1));
+        tree.fill([None; 100].into_iter());
+        assert!(tree.extend_to(125));
+        tree.set(124, Some(Rank::free(1.0)));
+        assert_eq!(tree.highest(), Some((Rank::free(1.0), 124)));
+        assert!(!tree.extend_to(200));
+        assert_eq!(tree.len(), 125);
+    }
+}
