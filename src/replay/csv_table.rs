@@ -141,7 +141,7 @@ impl Table<'_> {
     ///
     /// # Errors
     /// When it has other columns than the header, or is not valid UTF-8.
-    pub fn next(&mut self) -> Result<bool, FileError> {
+    pub fn advance(&mut self) -> Result<bool, FileError> {
         if !self.read()? {
             return Ok(false);
         }
@@ -258,7 +258,7 @@ mod tests {
         let file = CsvFile::new("x.csv", content);
         let read = || -> Result<(), FileError> {
             let mut table = file.table()?;
-            while table.next()? {
+            while table.advance()? {
                 for column in 0..table.header().len() {
                     table.amount(column, 1.0)?;
                 }
@@ -299,13 +299,13 @@ mod tests {
     fn bytes_that_are_no_text_are_an_error() {
         let file = CsvFile { name: "x.csv".to_owned(), content: b"a,b\n1,2\n1,\xff\n".to_vec() };
         let mut table = file.table().unwrap();
-        assert_eq!(table.next(), Ok(true));
-        let error = table.next().unwrap_err();
+        assert_eq!(table.advance(), Ok(true));
+        let error = table.advance().unwrap_err();
         assert_eq!(error.to_string(), "x.csv: line 3, column 'b': this is not valid UTF-8");
     }
 
     #[test]
-    fn a_file_that_does_not_end_is_refused() {
+    fn a_file_that_is_not_there_is_named() {
         let missing = CsvFile::read(Path::new("no-such-file.csv")).unwrap_err();
         assert!(missing.to_string().starts_with("no-such-file.csv: "), "{missing}");
     }

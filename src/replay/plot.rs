@@ -6,6 +6,7 @@ use super::fill::{CURVE_POINTS, Fill};
 use super::run::PolicyResult;
 
 const SIZE: (u32, u32) = (960, 600);
+const LEGEND_WIDTH: u32 = 192;
 const FONT: &str = "sans-serif";
 
 /// Until here every policy places everything, in parts of what arrives at most: a plot that began with nothing
@@ -64,7 +65,7 @@ fn draw(
         .margin(12)
         .x_label_area_size(48)
         .y_label_area_size(60)
-        .right_y_label_area_size(180)
+        .margin_right(LEGEND_WIDTH)
         .build_cartesian_2d(start..end, lowest..highest)?;
     chart
         .configure_mesh()
@@ -72,6 +73,8 @@ fn draw(
         .bold_line_style(BLACK.mix(0.15))
         .x_desc(format!("{resource} asked for, % of what there is"))
         .y_desc(format!("{resource} allocated, % of what there is"))
+        .x_label_formatter(&|share| format!("{share:.0}"))
+        .y_label_formatter(&|share| format!("{share:.0}"))
         .label_style((FONT, 14))
         .axis_desc_style((FONT, 15))
         .draw()?;
@@ -80,7 +83,7 @@ fn draw(
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
     }
     for (index, curve) in curves.iter().enumerate() {
-        let (left, top) = (SIZE.0 as i32 - 180, 60 + 22 * index as i32);
+        let (left, top) = ((SIZE.0 - LEGEND_WIDTH) as i32 + 12, 60 + 22 * index as i32);
         let colour = COLOURS[index % COLOURS.len()];
         area.draw(&PathElement::new([(left, top), (left + 24, top)], colour.stroke_width(3)))?;
         let label = format!("{} {:.1}", curve.0, last(curve));

@@ -141,7 +141,7 @@ impl Trace {
         let [cpu, memory, gpu] =
             [table.required_column("cpu_milli")?, table.required_column("memory_mib")?, table.required_column("gpu")?];
         let resources = self.intern_openb();
-        while table.next()? {
+        while table.advance()? {
             let amounts = [table.amount(cpu, MILLI)?, table.amount(memory, MIB)?, table.amount(gpu, 1.0)?];
             self.nodes.push(positive(resources.into_iter().zip(amounts)));
         }
@@ -152,7 +152,7 @@ impl Trace {
         let name_column = table.required_column(NODE)?;
         let columns = self.resource_columns(table, &[NODE])?;
         let mut names = HashSet::new();
-        while table.next()? {
+        while table.advance()? {
             let name = table.field(name_column);
             if !names.insert(name.to_owned()) {
                 return Err(table.error(name_column, "this node is there twice"));
@@ -168,7 +168,7 @@ impl Trace {
         let times = table.column("creation_time").zip(table.column("deletion_time"));
         let started = table.column("scheduled_time");
         let resources = self.intern_openb();
-        while table.next()? {
+        while table.advance()? {
             let gpu = table.amount(gpu_part, MILLI * table.number(gpus)?)?;
             let amounts =
                 positive(resources.into_iter().zip([table.amount(cpu, MILLI)?, table.amount(memory, MIB)?, gpu]));
@@ -189,7 +189,7 @@ impl Trace {
             (None, Some(_)) => return Err(table.error_at(1, Some(ARRIVAL), "'duration' is there, this column is not")),
         };
         let columns = self.resource_columns(table, &[ARRIVAL, DURATION])?;
-        while table.next()? {
+        while table.advance()? {
             let times = match times {
                 Some((arrival, duration)) => {
                     Some(Times { arrival: table.seconds(arrival)?, duration: table.seconds(duration)? })
