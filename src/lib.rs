@@ -3,7 +3,8 @@
 //! The modules in the order in which a request meets them: the [`server`]'s loop reads a connection's socket into its
 //! [`ring`] buffer, [`wire`] finds the frames there and turns them into typed requests, [`execute`]
 //! runs them against the [`scheduler`], and the reply goes back the same way. [`telemetry`] counts what happens.
-//! [`mod@bench`] is the load generator that drives all this from outside, and [`commands`] the command line.
+//! [`mod@bench`] is the load generator that drives all this from outside, [`replay`] compares policies offline on recorded
+//! workloads, and [`commands`] is the command line.
 
 pub mod server;
 
@@ -18,5 +19,7 @@ pub mod scheduler;
 pub mod telemetry;
 
 pub mod bench;
+
+pub mod replay;
 
 pub mod commands;

@@ -234,6 +234,46 @@ fn serve(mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
     }
 }
 
+/// How many reads of a server find a length and nothing else. The server reads as much as there is.
+fn lengths_alone(arguments: &[&str]) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let server = thread::spawn(move || -> std::io::Result<usize> {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        let mut alone = 0;
+        let mut waiting = Vec::new();
+        let mut node = Vec::new();
+        loop {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes)?;
+            if count == 0 {
+                return Ok(alone);
+            }
+            alone += usize::from(count == 8 && waiting.is_empty());
+            waiting.extend_from_slice(&bytes[..count]);
+            while let Some((prefix, rest)) = waiting.split_first_chunk::<8>()
+                && let Some(message) = rest.get(..u64::from_le_bytes(*prefix) as usize)
+            {
+                if message[0] == 0 {
+                    node = message[1..9].to_vec();
+                }
+                let reply = if message[0] == 2 { frame(&[&[0], &node[..]].concat()) } else { frame(DONE) };
+                stream.write_all(&reply)?;
+                waiting.drain(..8 + message.len());
+            }
+        }
+    });
+    assert_complete(&report(&[&["-p", &port, "-n", "1", "--shapes", "1"], arguments].concat()));
+    server.join().unwrap().unwrap()
+}
+
+#[test]
+fn lengths_and_bodies_are_written_apart_only_where_asked_for() {
+    assert_eq!(lengths_alone(&[]), 0);
+    assert!(lengths_alone(&["--split-writes"]) > 0);
+}
+
 fn unknown(nodes: &[i64]) -> Vec<u8> {
     placed((1..).find(|node| !nodes.contains(node)).unwrap())
 }

@@ -225,8 +225,8 @@ fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn a_server_stops_at_once_whatever_its_clients_do() {
-    // What a client has sent before, and how many whole requests are in it.
+fn a_server_stops_at_once_while_its_clients_are_idle_or_in_the_middle_of_a_message() {
+    // Half of a message, and half of a length.
     let half = [announce(9, b"\x01"), vec![3, 0]];
     for signal in [Signal::TERM, Signal::INT] {
         let server = Server::start(&[]);
@@ -241,7 +241,8 @@ fn a_server_stops_at_once_whatever_its_clients_do() {
         }
         let (ended, is_socket_there) = server.stop(signal);
         ended.assert_code(0, &format!("{signal:?}"));
-        assert!(ended.elapsed < STOP_TIME_MAX, "{signal:?}: it took {:?}", ended.elapsed);
+        // Nothing is left to be answered, so there is nothing to wait for.
+        assert!(ended.elapsed < STOP_TIME_MAX / 2, "{signal:?}: it took {:?}", ended.elapsed);
         assert!(!is_socket_there, "{signal:?}: the socket file is gone");
         assert!(ended.stderr.contains("6 connections"), "{signal:?}: it says what it did:\n{}", ended.stderr);
         for client in &mut clients {
@@ -255,7 +256,7 @@ fn a_server_without_clients_stops_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let (ended, is_socket_there) = Server::start(&[]).stop(signal);
         ended.assert_code(0, &format!("{signal:?}"));
-        assert!(ended.elapsed < Duration::from_secs(1), "{signal:?}: it took {:?}", ended.elapsed);
+        assert!(ended.elapsed < STOP_TIME_MAX / 2, "{signal:?}: it took {:?}", ended.elapsed);
         assert!(!is_socket_there, "{signal:?}: the socket file is gone");
     }
 }

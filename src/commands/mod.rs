@@ -4,6 +4,7 @@
 
 mod bench;
 mod process;
+mod replay;
 mod serve;
 mod values;
 
@@ -25,6 +26,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Bench(Box<bench::Bench>),
+    Replay(Box<replay::Replay>),
 }
 
 /// Why a command ended without doing what it should.
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Replay(replay) => replay.run(),
     };
     match result {
         Ok(exit_code) => exit_code,

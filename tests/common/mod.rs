@@ -361,6 +361,16 @@ pub struct Client {
     reader: BufReader<Socket>,
 }
 
+/// Repeats a call that a signal has interrupted, which may happen at any time where there are timeouts.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Space for many replies, so that reading them costs the tests little.
 const READ_LENGTH: usize = 64 * 1024;
 
@@ -416,7 +426,7 @@ impl Client {
     /// As [`Client::receive_or_end`], where the connection may also break inside a reply.
     pub fn try_receive(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut prefix = [0; 8];
-        match self.reader.read(&mut prefix[..1]) {
+        match uninterrupted(|| self.reader.read(&mut prefix[..1])) {
             Ok(0) => return Ok(None),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
             first => first?,
@@ -427,6 +437,18 @@ impl Client {
         let mut message = vec![0; length as usize];
         self.reader.read_exact(&mut message)?;
         Ok(Some(message))
+    }
+
+    /// Reads a reply as the version 1 client does: the length by one read, or it gives up.
+    #[track_caller]
+    pub fn receive_like_version_1(&self) -> Vec<u8> {
+        let mut socket = &self.socket;
+        let mut prefix = [0; 8];
+        let count = uninterrupted(|| socket.read(&mut prefix)).expect("there is a reply to come");
+        assert_eq!(count, prefix.len(), "the length of a reply comes in one piece");
+        let mut message = vec![0; u64::from_le_bytes(prefix) as usize];
+        socket.read_exact(&mut message).expect("the reply is whole");
+        message
     }
 
     /// The next bytes, however they are framed.
@@ -523,7 +545,7 @@ pub fn flood(client: &mut Client, other: &mut Client, random: &mut fastrand::Rng
         expected.extend(kinds);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            match client.socket.write(rest) {
+            match uninterrupted(|| client.socket.write(rest)) {
                 Ok(count) => {
                     rest = &rest[count..];
                     sent += count;

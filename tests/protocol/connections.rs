@@ -1,6 +1,6 @@
 //! Connections: order, ends, resets, peers that do not read, limits.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,6 +76,42 @@ fn requests_cut_anywhere_are_answered_in_order() {
 }
 
 #[test]
+fn messages_of_all_sizes_follow_each_other() {
+    let mut random = random();
+    let server = Server::start(&[]);
+    for transport in Transport::ALL {
+        let mut client = server.connect_over(transport);
+        let mut requests = Vec::new();
+        let mut replies = Vec::new();
+        for node in 0..400 {
+            requests.extend(add(node, X));
+            // Demands of nothing that make a message long. One wrong byte among them, and it is refused.
+            let count = if random.u8(0..8) == 0 { random.usize(0..2_500) } else { random.usize(0..20) };
+            let names: Vec<String> = (0..count).map(|number| format!("none_{number}")).collect();
+            let mut demand: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 0.0)).collect();
+            demand.push(X[0]);
+            requests.extend(schedule(&demand));
+            requests.extend(remove(node));
+            replies.extend([DONE.to_vec(), placed(node), DONE.to_vec()]);
+        }
+        let mut sender = client.sender();
+        let mut random = random.fork();
+        let writer = thread::spawn(move || {
+            let mut rest = &requests[..];
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(random.usize(1..=rest.len().min(40_000)));
+                sender.write_all(now).unwrap();
+                rest = later;
+            }
+        });
+        for (number, reply) in replies.iter().enumerate() {
+            assert_eq!(client.receive(), *reply, "{transport:?}, reply {number}");
+        }
+        writer.join().unwrap();
+    }
+}
+
+#[test]
 fn a_message_in_two_writes_does_not_wait_for_a_late_acknowledgement() {
     // The original client writes length and body apart and leaves Nagle's algorithm on: its kernel holds the body
     // back until the length is acknowledged, which takes 40 ms unless the server's side is told to hurry.
@@ -89,10 +125,7 @@ fn a_message_in_two_writes_does_not_wait_for_a_late_acknowledgement() {
             let start = Instant::now();
             client.send(&length);
             client.send(body);
-            // It reads the length of a reply in one piece, and gives up if that is short.
-            let mut prefix = [0; 8];
-            assert_eq!((&client.socket).read(&mut prefix).unwrap(), prefix.len());
-            assert_eq!(client.receive_bytes(1), REFUSED);
+            assert_eq!(client.receive_like_version_1(), REFUSED);
             start.elapsed()
         })
         .collect();
@@ -245,18 +278,17 @@ fn a_client_that_does_not_read_is_not_read_and_loses_nothing() {
 fn a_busy_client_does_not_keep_others_waiting() {
     let server = Server::start(&[]);
     let (requests, replies) = requests_and_replies(1_000);
-    let busy = server.connect();
+    let mut busy = server.connect();
     let mut sender = busy.sender();
     // Ends when the server does.
     let writer = thread::spawn(move || while sender.write_all(&requests).is_ok() {});
+    assert_eq!(busy.receive(), replies[0]);
     let reader = thread::spawn(move || {
-        let mut busy = busy;
-        let mut count = 0;
+        let mut count = 1;
         while let Ok(Some(reply)) = busy.try_receive() {
             assert_eq!(reply, replies[count % replies.len()], "reply {count} to the busy client");
             count += 1;
         }
-        count
     });
     let mut other = server.connect();
     let mut times: Vec<Duration> = (0..101)
@@ -269,7 +301,7 @@ fn a_busy_client_does_not_keep_others_waiting() {
     times.sort();
     drop(server);
     writer.join().unwrap();
-    assert!(reader.join().unwrap() > 0, "the busy client was served");
+    reader.join().unwrap();
     assert!(times[50] < Duration::from_millis(100), "a round trip takes {:?}", times[50]);
 }
 

@@ -128,6 +128,10 @@ fn malformed_messages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 
 /// Adds nodes of which little is left, so that every change of them shows.
 fn add_nodes_with_little_room(client: &mut Client) {
+    // Many that are too small, since a few nodes are searched in another way.
+    for node in 100..140 {
+        client.add(node, &[("CPU", 0.5)]);
+    }
     client.add(1, &[("CPU", 3.0), ("a", 1.0)]);
     client.add(2, &[("CPU", 1.0)]);
     assert_eq!(client.place(&[("CPU", 2.0)]), Some(1));

@@ -34,6 +34,13 @@ fn clients_with_the_same_node_ids_do_not_see_each_other() {
 
 #[test]
 fn a_removed_node_is_never_answered() {
+    // A few nodes are searched one by one, many by ranks that are kept.
+    for nodes in [7, 100] {
+        check_that_removed_nodes_are_never_answered(nodes);
+    }
+}
+
+fn check_that_removed_nodes_are_never_answered(nodes: i64) {
     let mut random = random();
     let server = Server::start(&[]);
     let mut client = server.connect();
@@ -45,7 +52,7 @@ fn a_removed_node_is_never_answered() {
         let mut batch = Vec::new();
         let mut checks = Vec::new();
         for _ in 0..random.usize(1..40) {
-            let node = random.i64(-6..7) * 2;
+            let node = random.i64(-nodes..nodes) * 2;
             match random.u8(0..4) {
                 0 => {
                     let count = random.usize(0..keys.len());
@@ -81,7 +88,7 @@ fn a_removed_node_is_never_answered() {
             }
         }
     }
-    println!("{placements} placements");
+    println!("{placements} placements on at most {} nodes", 2 * nodes);
     assert!(placements > 100, "only {placements} placements");
 }
 
@@ -149,60 +156,73 @@ fn adds_beyond_the_limit_are_acknowledged_and_ignored() {
 
 #[test]
 fn strict_refuses_what_would_have_to_queue() {
-    for (arguments, third) in [(&["--strict"][..], None), (&[], Some(1))] {
+    for (arguments, queues) in [(&["--strict"][..], false), (&[], true)] {
         let server = Server::start(arguments);
-        let mut client = server.connect();
-        client.add(1, &[("CPU", 2.0)]);
-        assert_eq!([client.place(CPU), client.place(CPU)], [Some(1), Some(1)]);
-        assert_eq!(client.place(CPU), third, "{arguments:?}, nothing is free");
-        assert_eq!(client.place(&[("CPU", 2.0)]), third, "{arguments:?}, nothing is free");
-        assert_eq!(client.place(&[("CPU", 2.0001)]), None, "{arguments:?}, never feasible");
-        assert_eq!(client.place(&[]), Some(1), "{arguments:?}, nothing is asked for");
+        for nodes in [1, 50] {
+            let mut client = server.connect();
+            for node in 0..nodes {
+                client.add(node, &[("CPU", 2.0)]);
+            }
+            for _ in 0..2 * nodes {
+                assert!(client.place(CPU).is_some());
+            }
+            let what = format!("{nodes} nodes, {arguments:?}");
+            assert_eq!(client.place(CPU).is_some(), queues, "{what}: nothing is free");
+            assert_eq!(client.place(&[("CPU", 2.0)]).is_some(), queues, "{what}: nothing is free");
+            assert_eq!(client.place(&[("CPU", 2.0001)]), None, "{what}: never feasible");
+            assert!(client.place(&[]).is_some(), "{what}: nothing is asked for");
+        }
     }
 }
 
 #[test]
 fn a_burst_between_two_reports_spreads_over_the_nodes() {
     let server = Server::start(&[]);
-    let mut client = server.connect();
-    let nodes = [11, -12, 13, -14];
-    for node in nodes {
-        client.add(node, &[("CPU", 2.0)]);
-    }
-    let mut placements: BTreeMap<i64, u32> = BTreeMap::new();
-    // First all that is free is used; then the shortest queue is taken.
-    for count in [2, 3, 4, 5] {
-        while placements.values().sum::<u32>() < 4 * count {
-            *placements.entry(client.place(CPU).expect("it is feasible")).or_default() += 1;
+    for nodes in [4, 60] {
+        let nodes: Vec<i64> = (1..=nodes).map(|node| if node % 2 == 0 { -node } else { node }).collect();
+        let mut client = server.connect();
+        for &node in &nodes {
+            client.add(node, &[("CPU", 2.0)]);
         }
-        assert_eq!(placements, nodes.map(|node| (node, count)).into());
+        let mut placements: BTreeMap<i64, usize> = BTreeMap::new();
+        // First all that is free is used; then the shortest queue is taken.
+        for count in [2, 3, 4] {
+            while placements.values().sum::<usize>() < nodes.len() * count {
+                *placements.entry(client.place(CPU).expect("it is feasible")).or_default() += 1;
+            }
+            assert_eq!(placements, nodes.iter().map(|&node| (node, count)).collect());
+        }
+        // A node that reports anew has nothing queued any more.
+        client.add(3, &[("CPU", 2.0)]);
+        assert_eq!([client.place(CPU), client.place(CPU)], [Some(3); 2]);
     }
-    // A node that reports anew has nothing queued any more.
-    client.add(13, &[("CPU", 2.0)]);
-    assert_eq!([(); 2].map(|()| client.place(CPU)), [Some(13); 2]);
 }
 
 #[test]
 fn tasks_that_ask_for_nothing_spread_over_the_nodes() {
     let server = Server::start(&["--strict"]);
     let mut client = server.connect();
-    let nodes = [1, 2, 3];
-    for node in nodes {
+    let mut placements: BTreeMap<i64, u32> = BTreeMap::new();
+    for node in 1..=40 {
         client.add(node, &[("CPU", node as f64)]);
     }
-    let mut placements: BTreeMap<i64, u32> = BTreeMap::new();
-    for _ in 0..12 {
+    for _ in 0..3 * 40 {
         *placements.entry(client.place(&[]).expect("there are nodes")).or_default() += 1;
     }
-    assert_eq!(placements, nodes.map(|node| (node, 4)).into());
+    assert_eq!(placements, (1..=40).map(|node| (node, 3)).collect());
 }
 
 #[test]
 fn ten_tenths_fit_exactly_into_one() {
     let server = Server::start(&["--strict"]);
     let mut client = server.connect();
-    for _ in 0..3 {
+    for round in 0..3 {
         client.add(1, CPU);
+        if round == 2 {
+            // Among many nodes that have less than nothing, which are not looked at one by one.
+            (100..150).for_each(|node| client.add(node, &[("CPU", -1.0)]));
+            assert_eq!(client.place(&[("CPU", 1.0001)]), None);
+        }
         for number in 0..10 {
             assert_eq!(client.place(&[("CPU", 0.1)]), Some(1), "placement {number}");
         }

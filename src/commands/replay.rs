@@ -1,0 +1,280 @@
+//! `external-scheduler replay`: offline evaluation of policies.
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::{CommandError, print, values};
+use crate::replay::churn::Churn;
+use crate::replay::csv_table::CsvFile;
+use crate::replay::fill::{Fill, Order};
+use crate::replay::plot;
+use crate::replay::queue::Queue;
+use crate::replay::report::Report;
+use crate::replay::run::Plan;
+use crate::replay::trace::{ResourceIndex, Trace};
+use crate::scheduler::policy::{DEFINITIONS, Parameters};
+
+/// Compare policies offline: place the tasks of a file on the nodes of a file, with the server's own core.
+/// The README describes the files and the tests.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "replay")]
+pub struct Replay {
+    /// CSV file of nodes: a column 'node' and a column for each resource, or the openb format
+    #[argh(option, arg_name = "file")]
+    nodes: PathBuf,
+
+    /// CSV file of tasks: 'arrival' and 'duration' in seconds and a column for each resource, or the openb format
+    #[argh(option, arg_name = "file")]
+    tasks: PathBuf,
+
+    /// policies to compare: names with commas between, or 'all' (default all)
+    #[argh(option, arg_name = "names", default = "ALL.to_owned()")]
+    policy: String,
+
+    /// first seed of the random orders and policies (default 1)
+    #[argh(option, default = "1")]
+    seed: u64,
+
+    /// how many seeds to take the mean over (default 10)
+    #[argh(option, default = "10", from_str_fn(values::positive))]
+    seeds: usize,
+
+    /// fill test: in which order tasks arrive first, arrival or shuffle (default shuffle)
+    #[argh(option, default = "Order::Shuffle", from_str_fn(order))]
+    order: Order,
+
+    /// fill test: until so many times what there is of the scarcest resource is asked for; 0 leaves the test out
+    /// (default 1.3)
+    #[argh(option, arg_name = "multiple", default = "1.3", from_str_fn(arrivals))]
+    arrivals: f64,
+
+    /// churn test as well: tasks come and leave at random, and ask for this share of what there is (0.95)
+    #[argh(option, arg_name = "load", from_str_fn(load))]
+    churn: Option<f64>,
+
+    /// churn test: arrivals before any counts (default 15000)
+    #[argh(option, arg_name = "tasks", default = "15_000", from_str_fn(churn_tasks))]
+    warmup: u64,
+
+    /// churn test: arrivals that count (default 15000)
+    #[argh(option, arg_name = "tasks", default = "15_000", from_str_fn(churn_tasks))]
+    measured: u64,
+
+    /// queue test as well: tasks come and run as the file says, and wait until they fit
+    #[argh(switch)]
+    queue: bool,
+
+    /// keep the devices of a node apart
+    #[argh(switch)]
+    units: bool,
+
+    /// hybrid: utilisation below this counts as none (default 0.5)
+    #[argh(option, default = "Parameters::default().spread_threshold", from_str_fn(values::share))]
+    spread_threshold: f32,
+
+    /// hybrid: the share of all nodes among whose best one is chosen at random; 0 for the best alone (default 0.2)
+    #[argh(option, default = "Parameters::default().hybrid_top", from_str_fn(values::share))]
+    hybrid_top: f32,
+
+    /// write every figure as JSON to a file, or to standard output ('-')
+    #[argh(option, arg_name = "file")]
+    json: Option<String>,
+
+    /// draw the fill test as SVG: what is allocated against what is asked for
+    #[argh(option, arg_name = "file")]
+    plot: Option<PathBuf>,
+}
+
+const ALL: &str = "all";
+
+/// More than this many times what there is asked for tells nothing new.
+const MULTIPLE_MAX: f64 = 100.0;
+
+/// Arrivals of a churn test at most, before and while they count.
+const CHURN_TASKS_MAX: u64 = 100_000_000;
+
+/// Seeds at most: all of them are run.
+const SEEDS_MAX: usize = 1_000_000;
+
+fn order(value: &str) -> Result<Order, String> {
+    [Order::Arrival, Order::Shuffle]
+        .into_iter()
+        .find(|order| order.name() == value)
+        .ok_or_else(|| format!("'{value}' is not an order: give arrival or shuffle"))
+}
+
+fn arrivals(value: &str) -> Result<f64, String> {
+    let number = value.parse().ok();
+    number
+        .filter(|&arrivals: &f64| arrivals == 0.0 || (0.01..=MULTIPLE_MAX).contains(&arrivals))
+        .ok_or_else(|| format!("'{value}' is not a multiple: give a number from 0.01 to 100, or 0 for no fill test"))
+}
+
+fn load(value: &str) -> Result<f64, String> {
+    let number = value.parse().ok();
+    number
+        .filter(|&load: &f64| load > 0.0 && load <= MULTIPLE_MAX)
+        .ok_or_else(|| format!("'{value}' is not a load: give a number above 0 and up to 100, like 0.95"))
+}
+
+fn churn_tasks(value: &str) -> Result<u64, String> {
+    let number = value.parse().ok();
+    number
+        .filter(|&tasks| tasks <= CHURN_TASKS_MAX)
+        .ok_or_else(|| format!("'{value}' is not a number of tasks up to {CHURN_TASKS_MAX}"))
+}
+
+impl Replay {
+    pub fn run(self) -> Result<ExitCode, CommandError> {
+        let policies = self.policies()?;
+        self.check_usage()?;
+        if cfg!(debug_assertions) {
+            log::warn!("this is a debug build: it is slow (cargo run --release -- replay)");
+        }
+        let trace = self.trace()?;
+        let scarcest = self.scarcest(&trace)?;
+        let plan = self.plan(&trace, scarcest)?;
+        let bar = progress_bar();
+        let parameters =
+            Parameters { spread_threshold: self.spread_threshold, hybrid_top: self.hybrid_top, seed: self.seed };
+        let results = plan.run(&trace, &policies, parameters, &mut |part| {
+            bar.set_position((part * PROGRESS_STEPS as f64) as u64);
+        });
+        bar.finish_and_clear();
+
+        let report = Report { trace: &trace, scarcest, plan: &plan, results: &results };
+        self.show(&report.table(), || report.json())?;
+        if let (Some(path), Some(fill)) = (&self.plot, &plan.fill) {
+            let failure = |cause: &dyn std::fmt::Display| {
+                CommandError::failure(format!("cannot write {}", path.display()), cause)
+            };
+            let svg = plot::svg(&trace.resources[scarcest], fill, &results).map_err(|error| failure(&error))?;
+            std::fs::write(path, svg).map_err(|error| failure(&error))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn check_usage(&self) -> Result<(), CommandError> {
+        let usage = |message: &str| Err(CommandError::Usage(message.to_owned()));
+        if self.units {
+            return usage("--units is not available yet");
+        }
+        if self.arrivals == 0.0 && self.churn.is_none() && !self.queue {
+            return usage("nothing is left to run: give --arrivals above 0, --churn or --queue");
+        }
+        if self.arrivals == 0.0 && self.plot.is_some() {
+            return usage("--plot draws the fill test: give --arrivals above 0");
+        }
+        if self.churn.is_some() && self.measured == 0 {
+            return usage("--measured must be above 0");
+        }
+        if self.seeds > SEEDS_MAX {
+            return usage("--seeds is at most 1000000");
+        }
+        if self.seed.checked_add(self.seeds as u64).is_none() {
+            return usage("--seed is too large");
+        }
+        Ok(())
+    }
+
+    /// The names of the policies to compare, each once.
+    fn policies(&self) -> Result<Vec<&'static str>, CommandError> {
+        let known = DEFINITIONS.iter().map(|definition| definition.name);
+        if self.policy == ALL {
+            return Ok(known.collect());
+        }
+        let mut policies = Vec::new();
+        for name in self.policy.split(',').map(str::trim) {
+            let Some(policy) = known.clone().find(|&policy| policy == name) else {
+                let known: Vec<&str> = known.collect();
+                return Err(CommandError::Usage(format!(
+                    "there is no policy '{name}': give all, or some of {}",
+                    known.join(",")
+                )));
+            };
+            if !policies.contains(&policy) {
+                policies.push(policy);
+            }
+        }
+        Ok(policies)
+    }
+
+    fn trace(&self) -> Result<Trace, CommandError> {
+        let read = |path| CsvFile::read(path).map_err(|error| CommandError::Failure(error.to_string()));
+        let (nodes, tasks) = (read(&self.nodes)?, read(&self.tasks)?);
+        Trace::read(&nodes, &tasks).map_err(|error| CommandError::Failure(error.to_string()))
+    }
+
+    fn scarcest(&self, trace: &Trace) -> Result<ResourceIndex, CommandError> {
+        for name in trace.missing() {
+            log::warn!("tasks ask for {name}, which no node has: they fit nowhere");
+        }
+        trace.scarcest().ok_or_else(|| {
+            let (tasks, nodes) = (self.tasks.display(), self.nodes.display());
+            CommandError::Failure(format!("{tasks}: the tasks ask for nothing that the nodes in {nodes} have"))
+        })
+    }
+
+    fn plan(&self, trace: &Trace, scarcest: ResourceIndex) -> Result<Plan, CommandError> {
+        let in_tasks = |message: &str| CommandError::Failure(format!("{}: {message}", self.tasks.display()));
+        let fill = match self.arrivals {
+            0.0 => None,
+            arrivals => Some(Fill::new(trace, scarcest, self.order, arrivals).map_err(|error| in_tasks(&error))?),
+        };
+        let churn = self.churn.map(|load| Churn { scarcest, load, warmup: self.warmup, measured: self.measured });
+        if let Some(churn) = &churn {
+            let lifetime = churn.arrival_rate(trace);
+            if lifetime > self.warmup as f64 {
+                log::warn!(
+                    "--warmup {} is less than the {lifetime:.0} tasks that come in a mean lifetime",
+                    self.warmup
+                );
+            }
+        }
+        let queue = match self.queue {
+            true => Some(Queue::new(trace).ok_or_else(|| in_tasks("--queue needs arrival times and durations"))?),
+            false => None,
+        };
+        // The last seed was checked not to overflow.
+        let seeds = self.seed..=self.seed + (self.seeds as u64 - 1);
+        Ok(Plan { seeds, fill, churn, queue })
+    }
+
+    /// Prints the table, and the JSON where it is asked for. JSON on standard output stands alone there.
+    fn show(&self, table: &str, json: impl FnOnce() -> Value) -> Result<(), CommandError> {
+        match self.json.as_deref() {
+            None => print(table.trim_end()),
+            Some("-") => {
+                _ = write!(std::io::stderr(), "{table}");
+                print(&format!("{:#}", json()));
+            }
+            Some(path) => {
+                print(table.trim_end());
+                File::create(path)
+                    .and_then(|mut file| writeln!(file, "{:#}", json()))
+                    .map_err(|error| CommandError::failure(format!("cannot write {path}"), error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const PROGRESS_STEPS: u64 = 1000;
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(PROGRESS_STEPS);
+    match ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

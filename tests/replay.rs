@@ -1,0 +1,266 @@
+//! `external-scheduler replay`: what it computes from small files, and what it says of files that make no sense.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with files of nodes and tasks.
+struct Case {
+    folder: TempDir,
+}
+
+impl Case {
+    fn new(nodes: &str, tasks: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("nodes.csv"), nodes).unwrap();
+        fs::write(folder.path().join("tasks.csv"), tasks).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs with the two files and some arguments, in the folder.
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_external-scheduler"))
+            .current_dir(self.folder.path())
+            .env("RUST_LOG", "error")
+            .args(["replay", "--nodes", "nodes.csv", "--tasks", "tasks.csv"])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[&["--json", "-"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn assert_refused(&self, arguments: &[&str], code: i32, message: &str) {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {message}: {stderr}");
+        assert!(stderr.contains(message), "{arguments:?} says {message}: {stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+fn assert_close(value: &Value, expected: f64, tolerance: f64) {
+    let figure = value.as_f64().unwrap_or(f64::NAN);
+    assert!((figure - expected).abs() <= tolerance, "{figure} is {expected} ± {tolerance}");
+}
+
+#[test]
+fn filling_notes_shares_as_they_were_when_so_much_was_asked_for() {
+    // Two of these tasks fit on 8 GPUs, the third asks for more than 100 %, the fourth ends the test at 150 %.
+    let case = Case::new("node,CPU,GPU\na,10,4\nb,10,4\n", "CPU,GPU\n1,3\n1,3\n");
+    let json = case.json(&["--seeds", "3"]);
+    assert_eq!(json["configuration"]["scarcest"], "GPU");
+    let policies = json["policies"].as_object().unwrap();
+    assert!(policies.len() >= 9 && policies.contains_key("best-fit"), "{policies:?}");
+    for (name, policy) in policies {
+        for level in ["90", "95", "100", "115", "130"] {
+            assert_eq!(policy["allocated"]["GPU"][level], 75.0, "{name} {level}");
+            assert_eq!(policy["allocated"]["CPU"][level], 10.0, "{name} {level}");
+            assert_eq!(policy["allocated_deviation"]["GPU"][level], 0.0, "{name} {level}");
+        }
+        assert_eq!(policy["first_rejection"], 112.5, "{name}");
+        assert_eq!((&policy["placed"], &policy["rejected"]), (&2.0.into(), &2.0.into()), "{name}");
+        assert_eq!(policy["decisions"], 12, "{name}");
+    }
+}
+
+#[test]
+fn tasks_come_in_the_order_of_their_arrival() {
+    // In the order of the file the second would be refused, in that of arrival the third.
+    let case = Case::new("node,CPU\na,10\n", "arrival,duration,CPU\n0,1,6\n2,1,5\n1,1,4\n");
+    let policy = &case.json(&["--order", "arrival", "--policy", "first-fit"])["policies"]["first-fit"];
+    assert_eq!(policy["allocated"]["CPU"]["90"], 100.0);
+    assert_eq!(policy["first_rejection"], 150.0);
+    assert_eq!(policy["placed"], 2.0);
+    let few =
+        &case.json(&["--order", "arrival", "--arrivals", "0.5", "--policy", "first-fit"])["policies"]["first-fit"];
+    assert_eq!(few["allocated"]["CPU"], serde_json::json!({ "50": 60.0 }));
+    assert_eq!((&few["first_rejection"], &few["rejected"]), (&Value::Null, &0.0.into()));
+}
+
+#[test]
+fn the_openb_format_counts_parts_of_gpus() {
+    let case = Case::new(
+        "sn,cpu_milli,memory_mib,gpu,model\nx,4000,1024,2,T4\n",
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,creation_time,deletion_time\np,500,256,1,750,,0,9\n",
+    );
+    let policy = &case.json(&["--policy", "best-fit"])["policies"]["best-fit"];
+    assert_eq!(policy["allocated"]["GPU"]["100"], 75.0);
+    assert_eq!(policy["allocated"]["memory"]["100"], 50.0 + 25.0 - 25.0);
+    assert_eq!(policy["allocated"]["CPU"]["100"], 25.0);
+}
+
+#[test]
+fn churn_blocks_what_erlang_says() {
+    // One place: of an offered load of a, a / (1 + a) is lost, and as much of the time the place is taken.
+    let case = Case::new("node,slot\na,1\n", "slot\n1\n");
+    for (load, lost) in [("1", 50.0), ("2", 200.0 / 3.0), ("0.25", 20.0)] {
+        let arguments = ["--policy", "first-fit", "--churn", load, "--warmup", "100", "--measured", "20000"];
+        let json = case.json(&[&arguments[..], &["--seeds", "2"]].concat());
+        let policy = &json["policies"]["first-fit"];
+        assert_close(&policy["blocked"]["slot"], lost, 1.5);
+        assert_close(&policy["blocked_largest"], lost, 1.5);
+        assert_close(&policy["utilisation"]["slot"], lost, 1.5);
+        assert_eq!(policy["allocated"]["slot"]["100"], 100.0, "the fill test runs as well");
+    }
+}
+
+#[test]
+fn churn_counts_what_can_never_run() {
+    let case = Case::new("node,GPU\na,100\n", "GPU\n1\n1\n1\n900\n");
+    let arguments = ["--arrivals", "0", "--churn", "0.1", "--measured", "2000", "--warmup", "0", "--policy", "spread"];
+    let policy = &case.json(&arguments)["policies"]["spread"];
+    assert_eq!(policy["blocked_largest"], 100.0);
+    assert_close(&policy["blocked"]["GPU"], 99.7, 0.2);
+    assert_eq!(policy["allocated"], Value::Null);
+}
+
+#[test]
+fn tasks_wait_first_come_first_served() {
+    let nodes = "node,CPU\na,2\n";
+    struct Expected {
+        makespan: f64,
+        waits: [f64; 4],
+        utilisation: f64,
+        infeasible: f64,
+    }
+    let cases = [
+        (
+            "arrival,duration,CPU\n100,10,2\n101,5,1\n102,5,1\n103,1,3\n",
+            Expected { makespan: 15.0, waits: [8.0, 9.0, 9.0, 9.0], utilisation: 100.0, infeasible: 1.0 },
+        ),
+        // The third would fit at once, but waits for the second, which is before it.
+        (
+            "arrival,duration,CPU\n2,1,1\n0,10,1\n1,1,2\n",
+            Expected { makespan: 12.0, waits: [9.0, 9.0, 9.0, 9.0], utilisation: 1300.0 / 24.0, infeasible: 0.0 },
+        ),
+        (
+            "arrival,duration,CPU\n5,0,2\n5,0,2\n5,0,2\n",
+            Expected { makespan: 0.0, waits: [0.0; 4], utilisation: 0.0, infeasible: 0.0 },
+        ),
+    ];
+    for (tasks, expected) in cases {
+        let json = Case::new(nodes, tasks).json(&["--queue", "--arrivals", "0", "--seeds", "2"]);
+        for (name, policy) in json["policies"].as_object().unwrap() {
+            let queue = &policy["queue"];
+            assert_eq!(queue["makespan_seconds"], expected.makespan, "{name} {tasks}");
+            for (percentile, wait) in ["p50", "p90", "p99", "max"].into_iter().zip(expected.waits) {
+                assert_eq!(queue["wait_seconds"][percentile], wait, "{name} {percentile} {tasks}");
+            }
+            assert_close(&queue["utilisation"]["CPU"], expected.utilisation, 1e-6);
+            assert_eq!(queue["infeasible"], expected.infeasible, "{name} {tasks}");
+            assert_eq!(queue["placed"], 4.0 - f64::from(u8::from(tasks.lines().count() < 5)) - expected.infeasible);
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_figures() {
+    let nodes: String = (0..12).map(|node| format!("n{node},{},{}\n", 4 + node % 3, node % 4)).collect();
+    let tasks: String = (0..40).map(|task| format!("{task},{},{},{}\n", task % 7, 1 + task % 3, task % 2)).collect();
+    let case = Case::new(&format!("node,CPU,GPU\n{nodes}"), &format!("arrival,duration,CPU,GPU\n{tasks}"));
+    let run = |seed: &str| {
+        let arguments = ["--churn", "0.9", "--warmup", "50", "--measured", "200", "--queue", "--seeds", "2"];
+        let mut json = case.json(&[&arguments[..], &["--seed", seed]].concat());
+        for (_, policy) in json["policies"].as_object_mut().unwrap() {
+            policy["decisions_per_second"].take();
+        }
+        json["policies"].take()
+    };
+    assert_eq!(run("7"), run("7"));
+    assert_ne!(run("7"), run("8"));
+}
+
+#[test]
+fn table_json_and_plot_are_written() {
+    let case = Case::new("node,CPU\na,10\n", "CPU\n3\n2\n");
+    let output = case.run(&["--policy", "random, first-fit,random", "--json", "out.json", "--plot", "out.svg"]);
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    for word in ["1 nodes, 2 tasks", "scarcest: CPU", "at 130", "first-fit", "1st rejection", "decisions/s", "±"] {
+        assert!(table.contains(word), "{word}:\n{table}");
+    }
+    let json: Value = serde_json::from_slice(&fs::read(case.path("out.json")).unwrap()).unwrap();
+    let names: Vec<&String> = json["policies"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["random", "first-fit"]);
+    let svg = fs::read_to_string(case.path("out.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("first-fit") && svg.contains("CPU allocated"), "{svg}");
+}
+
+#[test]
+fn files_that_make_no_sense_are_named_with_line_and_column() {
+    let (nodes, tasks) = ("node,CPU\na,4\n", "CPU\n1\n");
+    let cases: [(&str, &str, &[&str], &str); 14] = [
+        ("", tasks, &[], "nodes.csv: line 1: the file is empty"),
+        (nodes, "", &[], "tasks.csv: line 1: the file is empty"),
+        (nodes, "CPU\n", &[], "tasks.csv: line 1: there are no tasks"),
+        ("node,CPU\na,4\nb,many\n", tasks, &[], "nodes.csv: line 3, column 'CPU': 'many' is not a number"),
+        ("node,CPU\na,-4\n", tasks, &[], "nodes.csv: line 2, column 'CPU': '-4' is negative"),
+        (nodes, "CPU,GPU\n1\n", &[], "tasks.csv: line 2, column 'GPU': the line ends before this column"),
+        (nodes, "CPU\nNaN\n", &[], "tasks.csv: line 2, column 'CPU': 'NaN' is not a finite number"),
+        (nodes, "CPU\n1e300\n", &[], "tasks.csv: line 2, column 'CPU': '1e300' is too large"),
+        (nodes, "arrival,duration,CPU\n0,-1,1\n", &[], "tasks.csv: line 2, column 'duration': '-1' is negative"),
+        ("node,CPU\na,0\n", tasks, &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have"),
+        (nodes, "GPU\n1\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have"),
+        (nodes, "CPU\n0\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have"),
+        ("node,CPU\na,9e14\n", "CPU\n0.0001\n", &[], "tasks.csv: the tasks ask for so little CPU"),
+        (nodes, tasks, &["--queue"], "tasks.csv: --queue needs arrival times and durations"),
+    ];
+    for (nodes, tasks, arguments, message) in cases {
+        Case::new(nodes, tasks).assert_refused(arguments, 1, message);
+    }
+    let case = Case::new(nodes, tasks);
+    fs::remove_file(case.path("nodes.csv")).unwrap();
+    case.assert_refused(&[], 1, "nodes.csv: ");
+    fs::create_dir(case.path("nodes.csv")).unwrap();
+    case.assert_refused(&[], 1, "nodes.csv: ");
+}
+
+#[test]
+fn wrong_arguments_exit_with_2() {
+    let case = Case::new("node,CPU\na,4\n", "CPU\n1\n");
+    let cases: [(&[&str], &str); 18] = [
+        (&["--policy", "best"], "there is no policy 'best'"),
+        (&["--policy", ""], "there is no policy ''"),
+        (&["--policy", "random,"], "there is no policy ''"),
+        (&["--units"], "--units is not available yet"),
+        (&["--order", "size"], "'size' is not an order"),
+        (&["--arrivals", "-1"], "'-1'"),
+        (&["--arrivals", "NaN"], "'NaN'"),
+        (&["--arrivals", "1e9"], "'1e9'"),
+        (&["--arrivals", "0"], "nothing is left to run"),
+        (&["--arrivals", "0", "--queue", "--plot", "x.svg"], "--plot"),
+        (&["--churn", "0"], "'0' is not a load"),
+        (&["--churn", "-0.5"], "'-0.5' is not a load"),
+        (&["--churn", "inf"], "'inf' is not a load"),
+        (&["--churn", "1", "--measured", "0"], "--measured"),
+        (&["--churn", "1", "--warmup", "1e9"], "'1e9'"),
+        (&["--seeds", "0"], "'0'"),
+        (&["--seed", "18446744073709551615"], "--seed is too large"),
+        (&["--seeds", "99999999999"], "--seeds"),
+    ];
+    for (arguments, message) in cases {
+        case.assert_refused(arguments, 2, message);
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let case = Case::new("node,CPU\na,4\n", "CPU\n1\n");
+    for flag in ["--json", "--plot"] {
+        let output = case.run(&["--policy", "random", flag, "missing/out"]);
+        assert_eq!(output.status.code(), Some(1), "{flag}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write missing/out"), "{flag}");
+    }
+}
