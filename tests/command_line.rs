@@ -208,6 +208,24 @@ fn the_socket_file_of_a_live_server_is_an_error() {
 }
 
 #[test]
+#[ignore = "a server removes whatever is at the path of its socket when it stops"]
+fn the_socket_file_of_a_successor_is_left_alone() {
+    let directory = tempdir().unwrap();
+    let socket = directory.path().join("socket");
+    let serve = || {
+        let process = Process::start(&mut program(&["serve", "-p", "0", "--unix", text(&socket)]));
+        process.stdout.wait_for("listening on unix:");
+        process
+    };
+    let first = serve();
+    fs::remove_file(&socket).unwrap();
+    let _second = serve();
+    first.stop(Signal::TERM).assert_code(0, "terminated");
+    assert!(socket.exists(), "the socket is another server's by now");
+    Client::unix(&socket).round_trip();
+}
+
+#[test]
 fn a_file_that_is_no_socket_is_left_alone() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");

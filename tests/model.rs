@@ -68,6 +68,7 @@ impl Model {
     /// Best fit's score, in double precision.
     fn score(&self, node: &ModelNode) -> f64 {
         let left = |(name, largest): (&&str, &i64)| match largest {
+            _ if name.ends_with("memory") => 0.0,
             0 => 0.0,
             largest => node.free(name).max(0) as f64 / *largest as f64,
         };

@@ -55,6 +55,20 @@ enum Place {
     Sparse(Vec<(Slot, Cell)>),
 }
 
+/// What all nodes' shares of a resource have in common: see [`Share`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Scale {
+    largest_inverse: f32,
+    is_memory: bool,
+}
+
+impl Scale {
+    #[inline]
+    fn share(self, cell: Cell) -> Share {
+        Share { cell, largest_inverse: self.largest_inverse, is_memory: self.is_memory }
+    }
+}
+
 #[derive(Debug)]
 struct Resource {
     place: Place,
@@ -64,8 +78,7 @@ struct Resource {
     capacity: f64,
     /// The most that any node has reported in total since the resource is known.
     largest: Amount,
-    /// 1 / largest, in units; 0 where nothing positive was reported.
-    largest_inverse: f32,
+    scale: Scale,
 }
 
 impl Default for Resource {
@@ -75,7 +88,7 @@ impl Default for Resource {
             holders: 0,
             capacity: 0.0,
             largest: Amount::ZERO,
-            largest_inverse: 0.0,
+            scale: Scale::default(),
         }
     }
 }
@@ -99,8 +112,8 @@ pub struct Cells {
     resources: Vec<Resource>,
     /// Which resource each column is for; its length is the width of a row.
     columns: Vec<Option<ResourceId>>,
-    /// `largest_inverse` of each column's resource.
-    column_scales: Vec<f32>,
+    /// What the shares of each column's resource have in common.
+    column_scales: Vec<Scale>,
     /// Row by row, `columns.len()` cells each.
     rows: Vec<Cell>,
     /// For each slot the sparse resources its node has.
@@ -130,6 +143,11 @@ impl Cells {
     /// The resources that many nodes have.
     pub fn columns(&self) -> impl Iterator<Item = ResourceId> + '_ {
         self.columns.iter().copied().flatten()
+    }
+
+    /// A resource is memory.
+    pub fn set_memory(&mut self, resource: ResourceId) {
+        self.resources[resource.index()].scale.is_memory = true;
     }
 
     /// Number of nodes that have the resource.
@@ -167,7 +185,7 @@ impl Cells {
     /// 1 / the largest total that any node has reported of a resource, in units; 0 where none was positive.
     #[inline]
     pub fn largest_inverse(&self, resource: ResourceId) -> f32 {
-        self.resources[resource.index()].largest_inverse
+        self.resources[resource.index()].scale.largest_inverse
     }
 
     /// Calls `visit` for every resource that a node has; some cells may be empty.
@@ -175,10 +193,16 @@ impl Cells {
     pub fn for_each(&self, slot: Slot, mut visit: impl FnMut(Share)) {
         let start = slot as usize * self.columns.len();
         let columns = self.rows[start..start + self.columns.len()].iter().zip(&self.column_scales);
-        columns.for_each(|(&cell, &largest_inverse)| visit(Share { cell, largest_inverse }));
+        columns.for_each(|(&cell, scale)| visit(scale.share(cell)));
         for &id in &self.sparse_of_slot[slot as usize] {
-            visit(Share { cell: self.get(slot, id), largest_inverse: self.largest_inverse(id) });
+            visit(self.share(slot, id));
         }
+    }
+
+    /// What a node has of a resource, with the scale of that.
+    #[inline]
+    pub fn share(&self, slot: Slot, id: ResourceId) -> Share {
+        self.resources[id.index()].scale.share(self.get(slot, id))
     }
 
     /// Adds to what is reserved of a resource that the node has.
@@ -225,9 +249,9 @@ impl Cells {
         let shares_changed = grown && resource.holders > 1;
         if grown {
             resource.largest = cell.total;
-            resource.largest_inverse = 1.0 / cell.total.units() as f32;
+            resource.scale.largest_inverse = 1.0 / cell.total.units() as f32;
             if let Place::Column(column) = resource.place {
-                self.column_scales[column] = resource.largest_inverse;
+                self.column_scales[column] = resource.scale;
             }
         }
         self.reconsider_place(id);
@@ -286,7 +310,7 @@ impl Cells {
         let resource = &mut self.resources[id.index()];
         let Place::Sparse(holders) = std::mem::replace(&mut resource.place, Place::Column(column)) else { return };
         self.columns[column] = Some(id);
-        self.column_scales[column] = resource.largest_inverse;
+        self.column_scales[column] = resource.scale;
         for (slot, cell) in holders {
             self.rows[slot as usize * self.columns.len() + column] = cell;
             self.sparse_of_slot[slot as usize].retain(|&other| other != id);
@@ -321,7 +345,7 @@ impl Cells {
         }
         self.rows = rows;
         self.columns.resize(new, None);
-        self.column_scales.resize(new, 0.0);
+        self.column_scales.resize(new, Scale::default());
         old
     }
 
@@ -352,7 +376,7 @@ impl Cells {
                     let resource = &self.resources[id.index()];
                     assert!(matches!(resource.place, Place::Column(place) if place == column));
                     assert_eq!(resource.holders, holders);
-                    assert_eq!(self.column_scales[column], resource.largest_inverse);
+                    assert_eq!(self.column_scales[column], resource.scale);
                 }
                 None => assert_eq!(holders, 0),
             }

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
 use super::changes::{Changes, Position};
-use super::policy::{NodeTerm, Policy, Share};
+use super::policy::{MEMORY, NodeTerm, Policy, Share};
 use super::rank::Fit;
 use super::resource_names::{ResourceId, ResourceNames};
 use crate::wire::NodeId;
@@ -204,8 +204,13 @@ impl NodeTable {
             None => self.take_slot(node),
         };
         let mut report = std::mem::take(&mut self.report);
-        report.extend(resources.map(|(name, amount)| (self.names.intern(name), amount)));
-        self.cells.know(self.names.id_count());
+        for (name, amount) in resources {
+            let id = match self.names.get(name) {
+                Some(id) => id,
+                None => self.learn_name(name),
+            };
+            report.push((id, amount));
+        }
         keep_last_of_each(&mut report);
         for &(id, amount) in &report {
             if amount != Amount::ZERO {
@@ -307,6 +312,16 @@ impl NodeTable {
         self.nodes[slot as usize].id = Some(node);
         self.slots.insert(node, slot);
         slot
+    }
+
+    #[cold]
+    fn learn_name(&mut self, name: &[u8]) -> ResourceId {
+        let id = self.names.intern(name);
+        self.cells.know(self.names.id_count());
+        if MEMORY.contains(&name) {
+            self.cells.set_memory(id);
+        }
+        id
     }
 
     /// The share that every holder has of a resource has changed.
@@ -427,7 +442,7 @@ impl<'a> Node<'a> {
     /// What it has of a resource, with the scale of that.
     #[inline]
     pub fn share(self, id: ResourceId) -> Share {
-        Share { cell: self.cell(id), largest_inverse: self.table.cells.largest_inverse(id) }
+        self.table.cells.share(self.slot, id)
     }
 
     /// The id of a name, if any node of the view has or had it.

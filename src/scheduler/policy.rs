@@ -29,14 +29,19 @@ pub struct Share {
     pub cell: Cell,
     /// 1 / `m`, in units of the amount; 0 where nothing positive was reported.
     pub largest_inverse: f32,
+    /// Whether it is one of [`MEMORY`].
+    pub is_memory: bool,
 }
+
+/// Ray's names for memory.
+pub const MEMORY: [&[u8]; 2] = [b"memory", b"object_store_memory"];
 
 /// How a node is chosen among those that are free. Where none is, the rank alone decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// The highest score.
     Highest,
-    /// At random among the highest scores: the share of all nodes that `--hybrid-top` gives, or all that tie.
+    /// At random among the highest scores: as many as the share of all nodes that `--hybrid-top` gives.
     RandomOfTop,
     /// The next in the order of slots after the one taken last.
     Next,
@@ -154,7 +159,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         name: "power-of-two",
         summary: "the less allocated of two nodes at random (--seed)",
         node_term: free_of_total,
-        score: spread,
+        score: least_loaded,
         selection: Selection::RandomPair,
         learns: false,
     },
@@ -295,17 +300,19 @@ fn fragmentation(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     profile.fragmentation(&before) - profile.fragmentation(&after)
 }
 
-/// Best fit: `-Σ_k (f_k - r_k) / m_k`, over all resources of the node. `Σ_k r_k / m_k` is the same on every node and
+/// Best fit: `-Σ_k (f_k - r_k) / m_k`, over all resources of the node but memory, which there is plenty of where CPUs and
+/// GPUs run out: counted alike it costs a percent of the GPUs of a cluster. `Σ_k r_k / m_k` is the same on every node and
 /// left out. A task without GPUs so avoids the nodes that have some while others fit.
 ///
-/// Source: BestFit as in the evaluation of Weng et al., "Beware of Fragmentation", USENIX ATC'23, with equal weights
-/// and for any resources.
+/// Source: BestFit as in the evaluation of Weng et al., "Beware of Fragmentation", USENIX ATC'23, which counts
+/// CPUs and GPUs with equal weights, for any resources.
 fn best_fit(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
     -node.term()[0]
 }
 
 fn free_of_largest(cells: &Cells, slot: Slot) -> NodeTerm {
-    [sum(cells, slot, |share| free(share.cell) * share.largest_inverse), 0.0]
+    let share_free = |share: Share| if share.is_memory { 0.0 } else { free(share.cell) * share.largest_inverse };
+    [sum(cells, slot, share_free), 0.0]
 }
 
 /// Least allocated: the mean of `(f_k - r_k) / c_k` over the resources of the node.
@@ -315,6 +322,15 @@ fn spread(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let [free, count] = node.term();
     let taken: f32 = scoring.demand.entries().iter().map(|&(id, amount)| of(amount) / of(node.cell(id).total)).sum();
     (free - taken) / count.max(1.0)
+}
+
+/// The mean of `f_k / c_k` over the resources of the node, before the placement.
+///
+/// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 1996, with the least allocated
+/// node for the shorter queue.
+fn least_loaded(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let [free, count] = node.term();
+    free / count.max(1.0)
 }
 
 fn free_of_total(cells: &Cells, slot: Slot) -> NodeTerm {
@@ -329,7 +345,7 @@ fn free_of_total(cells: &Cells, slot: Slot) -> NodeTerm {
 fn balanced(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let (mut dot, mut demand_square) = (0.0, 0.0);
     for &(id, amount) in scoring.demand.entries() {
-        let Share { cell, largest_inverse } = node.share(id);
+        let Share { cell, largest_inverse, .. } = node.share(id);
         let demanded = of(amount) * largest_inverse;
         dot += demanded * free(cell) * largest_inverse;
         demand_square += demanded * demanded;
@@ -349,22 +365,22 @@ const GPU: &[u8] = b"GPU";
 /// Far more than utilisations differ: nodes that are avoided come after all others.
 pub(super) const HYBRID_AVOIDED: f32 = 10.0;
 
-/// Ray's hybrid policy: `-max_k (1 - (f_k - r_k) / c_k)` over CPU, memory and object store, where a utilisation below
-/// the threshold counts as 0. A demand without GPUs avoids the nodes that have some.
+/// Ray's hybrid policy: `-max_k (1 - f_k / c_k)` over CPU, memory and object store, before the placement, where a
+/// utilisation below the threshold counts as 0. A demand without GPUs avoids the nodes that have some.
 ///
 /// Source: `hybrid_scheduling_policy` of Ray 2; the names are Ray's.
 fn hybrid(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let demanded = |name: &[u8]| node.id_of(name).map_or(Amount::ZERO, |id| scoring.demand.amount(id));
     let utilisation = |name: &[u8]| {
         let cell = node.cell_of(name);
         match of(cell.total) {
-            total if total > 0.0 => 1.0 - (free(cell) - of(demanded(name))) / total,
+            total if total > 0.0 => 1.0 - free(cell) / total,
             _ => 0.0,
         }
     };
     let highest = HYBRID_NAMES.into_iter().map(utilisation).fold(0.0, f32::max);
     let counted = if highest < policy.parameters.spread_threshold { 0.0 } else { highest };
-    let is_avoided = demanded(GPU) == Amount::ZERO && node.cell_of(GPU).total > Amount::ZERO;
+    let asks_for_gpus = node.id_of(GPU).is_some_and(|id| scoring.demand.amount(id) > Amount::ZERO);
+    let is_avoided = !asks_for_gpus && node.cell_of(GPU).total > Amount::ZERO;
     -counted - if is_avoided { HYBRID_AVOIDED } else { 0.0 }
 }
 
@@ -414,22 +430,25 @@ mod tests {
         const GPU: Resources = &[("CPU", 8.0), ("GPU", 2.0)];
         const ONE_GPU: Resources = &[("CPU", 2.0), ("GPU", 1.0)];
         type Case<'a> = (&'a str, &'a [Resources<'a>], &'a [(u32, Resources<'a>)], Resources<'a>, &'a [f32]);
-        let cases: [Case; 12] = [
+        let cases: [Case; 14] = [
             // Free shares of the largest: 4/8, 8/8, 8/8 + 2/2.
             ("best-fit", &[SMALL, LARGE, GPU], &[], ONE_CPU, &[-0.5, -1.0, -2.0]),
+            // Memory does not count.
+            ("best-fit", &[&[("CPU", 8.0), ("memory", 1e9)], SMALL], &[], ONE_CPU, &[-1.0, -0.5]),
             // Two of eight are placed.
             ("best-fit", &[LARGE], &[(0, ONE_CPU), (0, ONE_CPU)], ONE_CPU, &[-0.75]),
             // (4-1)/4; (8-1)/8; ((8-1)/8 + 2/2) / 2.
             ("spread", &[SMALL, LARGE, GPU], &[], ONE_CPU, &[0.75, 0.875, 0.9375]),
-            ("power-of-two", &[SMALL], &[(0, ONE_CPU)], ONE_CPU, &[0.5]),
+            ("power-of-two", &[SMALL], &[(0, ONE_CPU)], ONE_CPU, &[0.75]),
             // r = (1/8), f = (4/8), (8/8): no angle; f = (1, 1): 45 degrees.
             ("balanced", &[SMALL, LARGE, GPU], &[], ONE_CPU, &[1.0, 1.0, 0.5f32.sqrt()]),
             // r = (2/8, 1/2), f = (1, 1): 0.75 / (sqrt(0.3125) sqrt(2)).
             ("balanced", &[GPU], &[], ONE_GPU, &[0.948_683_3]),
             // 1/4 and 1/8 are below the threshold; the node with GPUs is avoided.
             ("hybrid", &[SMALL, LARGE, GPU], &[], ONE_CPU, &[0.0, 0.0, -10.0]),
-            // 3 of 4 would be used, and 1 of 2 GPUs, which do not count: 2/8.
-            ("hybrid", &[SMALL], &[(0, ONE_CPU), (0, ONE_CPU)], ONE_CPU, &[-0.75]),
+            // 1 of 4 is used, and 3 of 4; GPUs do not count.
+            ("hybrid", &[SMALL], &[(0, ONE_CPU)], ONE_CPU, &[0.0]),
+            ("hybrid", &[SMALL], &[(0, ONE_CPU), (0, ONE_CPU), (0, ONE_CPU)], ONE_CPU, &[-0.75]),
             ("hybrid", &[GPU], &[], ONE_GPU, &[0.0]),
             ("shortest-queue", &[SMALL, LARGE], &[(1, ONE_CPU)], ONE_CPU, &[0.0, -1.0]),
             ("first-fit", &[SMALL, LARGE], &[], ONE_CPU, &[0.0, 0.0]),

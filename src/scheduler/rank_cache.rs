@@ -5,6 +5,7 @@
 //! only the nodes that have changed since the class was last asked.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
@@ -24,28 +25,36 @@ const CLASSES_MAX: usize = 256;
 const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 
-/// Slots of a class that are brought up to a new profile in a decision: a few microseconds' worth.
-const BROUGHT_UP_PER_DECISION: usize = 32;
+/// Slots of a class that are ranked by a new profile in a decision: a few microseconds' worth.
+const RENEWED_PER_DECISION: usize = 48;
 
 #[derive(Debug, Default)]
 struct Class {
     demand: Demand,
     /// Whether the ranks are those of this demand.
     is_ranked: bool,
-    /// By slot, its rank.
+    /// By slot, its rank by the profile.
     ranks: RankTree,
+    profile: Rc<Profile>,
+    /// The ranks by a newer profile, as far as they are made.
+    renewal: Option<Renewal>,
     /// Changes up to here are in the ranks.
     seen: Position,
     /// How often it was asked.
     count: u64,
-    /// The profile that its ranks are being brought up to, and how many slots still have to be.
-    profile_generation: u64,
-    outdated: usize,
-    /// The next of them; slots go round.
-    next_outdated: usize,
     /// When it was asked last, and when it was made, in decisions of the cache.
     asked_at: u64,
     made_at: u64,
+}
+
+/// Ranks that will take the place of older ones when they are complete. Until then the older serve, so that a new
+/// profile never holds a decision up, and nodes are compared by one profile only.
+#[derive(Debug, Default)]
+struct Renewal {
+    ranks: RankTree,
+    profile: Rc<Profile>,
+    /// Slots below are ranked.
+    done: usize,
 }
 
 /// What a list of resources, byte for byte, was resolved to.
@@ -71,9 +80,9 @@ pub struct RankCache {
     by_bytes: HashMap<Box<[u8]>, Recalled, RandomState>,
     decisions: u64,
     /// What the policies that learn go by.
-    profile: Profile,
-    /// How often the profile was replaced.
-    profile_generation: u64,
+    profile: Rc<Profile>,
+    /// A renewal that is over, for its memory.
+    spare: RankTree,
     /// The decision at which a new profile is made.
     profile_due: u64,
 }
@@ -128,7 +137,7 @@ impl RankCache {
             self.refresh_profile(table);
         }
         let class = &mut self.classes[class_index.0];
-        class.catch_up(table, &self.profile, self.profile_generation);
+        class.catch_up(table, &self.profile, &mut self.spare);
         class.ranks.highest()
     }
 
@@ -144,8 +153,7 @@ impl RankCache {
         let counts = self.classes.iter().map(|class| Count { demand: &class.demand, count: class.count });
         let profile = Profile::new(table, counts);
         if self.profile.is_empty() || profile.differs(&self.profile) {
-            self.profile = profile;
-            self.profile_generation += 1;
+            self.profile = Rc::new(profile);
         }
     }
 
@@ -172,49 +180,64 @@ impl RankCache {
 }
 
 impl Class {
+    /// Brings the ranks up to date with the nodes, and some way with the newest profile.
     #[inline]
-    fn catch_up(&mut self, table: &NodeTable, profile: &Profile, profile_generation: u64) {
+    fn catch_up(&mut self, table: &NodeTable, newest: &Rc<Profile>, spare: &mut RankTree) {
         let changes = table.changes();
         let is_complete = self.is_ranked && self.ranks.extend_to(table.slot_count());
         match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
                 for slot in slots {
-                    self.ranks.set(slot, rank(table, profile, &self.demand, slot));
+                    self.ranks.set(slot, rank(table, &self.profile, &self.demand, slot));
+                    if let Some(renewal) = &mut self.renewal
+                        && (slot as usize) < renewal.done
+                    {
+                        renewal.ranks.set(slot, rank(table, &renewal.profile, &self.demand, slot));
+                    }
                 }
-                if self.profile_generation != profile_generation {
-                    self.profile_generation = profile_generation;
-                    self.outdated = self.ranks.len();
-                }
-                if self.outdated > 0 {
-                    self.bring_up(table, profile);
+                if self.renewal.is_some() || !Rc::ptr_eq(&self.profile, newest) {
+                    self.renew(table, newest, spare);
                 }
             }
             None => {
-                self.rank_all(table, profile);
-                self.profile_generation = profile_generation;
-                self.outdated = 0;
+                self.profile.clone_from(newest);
+                self.renewal = None;
+                let slots = 0..table.slot_count();
+                self.ranks.fill(slots.map(|slot| rank(table, newest, &self.demand, slot as Slot)));
+                self.is_ranked = true;
             }
         }
         self.seen = changes.end();
     }
 
-    /// Ranks some slots by a new profile. The others keep the ranks of the old one until it is their turn, so that a
-    /// new profile never holds a decision up. Slots go round, and a newer profile takes over where an older one got.
+    /// Ranks some more slots by a newer profile.
     #[cold]
-    fn bring_up(&mut self, table: &NodeTable, profile: &Profile) {
-        for _ in 0..self.outdated.min(BROUGHT_UP_PER_DECISION) {
-            let slot = self.next_outdated % self.ranks.len();
-            self.next_outdated = slot + 1;
-            self.ranks.set(slot as Slot, rank(table, profile, &self.demand, slot as Slot));
-            self.outdated -= 1;
+    fn renew(&mut self, table: &NodeTable, newest: &Rc<Profile>, spare: &mut RankTree) {
+        let slot_count = table.slot_count();
+        let renewal = self.renewal.get_or_insert_with(|| Renewal {
+            ranks: std::mem::take(spare),
+            profile: newest.clone(),
+            done: 0,
+        });
+        if renewal.done == 0 {
+            renewal.ranks.reset(slot_count);
         }
-    }
-
-    #[cold]
-    fn rank_all(&mut self, table: &NodeTable, profile: &Profile) {
-        let slots = 0..table.slot_count();
-        self.ranks.fill(slots.map(|slot| rank(table, profile, &self.demand, slot as Slot)));
-        self.is_ranked = true;
+        if !renewal.ranks.extend_to(slot_count) {
+            // The table has outgrown it; the next begins with more room.
+            self.renewal = None;
+            return;
+        }
+        let end = slot_count.min(renewal.done + RENEWED_PER_DECISION);
+        for slot in renewal.done..end {
+            renewal.ranks.set(slot as Slot, rank(table, &renewal.profile, &self.demand, slot as Slot));
+        }
+        renewal.done = end;
+        if end == slot_count
+            && let Some(renewal) = self.renewal.take()
+        {
+            self.profile = renewal.profile;
+            *spare = std::mem::replace(&mut self.ranks, renewal.ranks);
+        }
     }
 }
 

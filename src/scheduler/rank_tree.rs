@@ -46,7 +46,20 @@ impl RankTree {
 
     /// Sets the ranks of all slots. Leaves room for a quarter more, so that slots that come one by one cost little.
     pub fn fill(&mut self, ranks: impl ExactSizeIterator<Item = Option<Rank>>) {
-        self.slots = ranks.len();
+        self.reset(ranks.len());
+        for (slot, rank) in ranks.enumerate() {
+            self.levels[0][slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
+        }
+        for level in 1..self.levels.len() {
+            for group in 0..self.levels[level - 1].len() {
+                self.levels[level][group / FAN_OUT][group % FAN_OUT] = greatest(&self.levels[level - 1][group]);
+            }
+        }
+    }
+
+    /// Makes so many slots, none of them feasible.
+    pub fn reset(&mut self, slots: usize) {
+        self.slots = slots;
         let mut groups = (self.slots + self.slots / 4).div_ceil(FAN_OUT).max(1);
         let mut level = 0;
         loop {
@@ -62,14 +75,6 @@ impl RankTree {
             groups = groups.div_ceil(FAN_OUT);
         }
         self.levels.truncate(level);
-        for (slot, rank) in ranks.enumerate() {
-            self.levels[0][slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
-        }
-        for level in 1..self.levels.len() {
-            for group in 0..self.levels[level - 1].len() {
-                self.levels[level][group / FAN_OUT][group % FAN_OUT] = greatest(&self.levels[level - 1][group]);
-            }
-        }
     }
 
     /// Sets the rank of a slot.

@@ -74,12 +74,7 @@ impl Selector {
         let candidates = (0..ranks.len()).filter_map(|slot| free(ranks, slot));
         self.free.extend(candidates.filter(|(rank, _)| rank.score() > lowest_score));
         self.free.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
-        let top = if self.hybrid_top > 0.0 {
-            (nodes * self.hybrid_top) as usize
-        } else {
-            self.free.partition_point(|(rank, _)| *rank == highest)
-        };
-        let top = top.clamp(1, self.free.len().max(1));
+        let top = ((nodes * self.hybrid_top) as usize).clamp(1, self.free.len().max(1));
         self.random.choice(self.free.get(..top)?).copied()
     }
 }
@@ -142,7 +137,8 @@ mod tests {
     fn hybrid_takes_any_of_the_top() {
         let of_top = |hybrid_top| Parameters { hybrid_top, ..Parameters::default() };
         let scores = [Some(-0.9), Some(0.0), Some(0.0), Some(-0.6), Some(-0.0 - HYBRID_AVOIDED)];
-        assert_eq!(distinct(choices(Selection::RandomOfTop, of_top(0.0), &scores)), [1, 2]);
+        assert_eq!(distinct(choices(Selection::RandomOfTop, of_top(0.0), &scores)), [1]);
+        assert_eq!(distinct(choices(Selection::RandomOfTop, of_top(0.4), &scores)), [1, 2]);
         assert_eq!(distinct(choices(Selection::RandomOfTop, of_top(0.6), &scores)), [1, 2, 3]);
         assert_eq!(distinct(choices(Selection::RandomOfTop, of_top(1.0), &scores)), [0, 1, 2, 3]);
     }
