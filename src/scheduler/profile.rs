@@ -24,7 +24,7 @@ const SCARCEST: usize = 0;
 const COMMON_SHARE: f32 = 0.95;
 
 /// A profile that differs by less is not worth new scores.
-const DIFFERENCE_MIN: f32 = 0.05;
+const DIFFERENCE_MIN: f32 = 0.1;
 
 /// One value for each resource of a profile; 0 beyond them.
 pub type Vector = [f32; RESOURCES_MAX];
@@ -53,7 +53,8 @@ pub struct Kinds {
     groups: Vec<Group>,
     /// How many resources are in use.
     resources: usize,
-    kinds: usize,
+    /// Each kind's place among those that were counted, ascending, to tell the same kind in another profile.
+    places: Vec<usize>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -173,27 +174,30 @@ impl Profile {
 
     fn find_kinds<'a>(&mut self, counts: impl Iterator<Item = Count<'a>>) {
         let scarcest = self.resources[SCARCEST].id;
-        let all: Vec<Count<'a>> = counts.take(KINDS_MAX).collect();
-        let total = all.iter().map(|count| count.count as f32).sum::<f32>().max(1.0);
+        let all: Vec<(usize, Count<'a>)> = counts.take(KINDS_MAX).enumerate().collect();
+        let total = all.iter().map(|(_, count)| count.count as f32).sum::<f32>().max(1.0);
         let (mut asking, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|count| count.demand.amount(scarcest) > Amount::ZERO);
-        self.unrelated = others.iter().map(|count| count.count as f32).sum::<f32>() / total;
-        for count in &asking {
-            let weight = count.count as f32 / total;
-            self.all.push(&self.resources, count.demand, weight);
+            all.into_iter().partition(|(_, count)| count.demand.amount(scarcest) > Amount::ZERO);
+        self.unrelated = others.iter().map(|(_, count)| count.count as f32).sum::<f32>() / total;
+        for (place, count) in &asking {
+            self.all.push(*place, &self.resources, count.demand, count.count as f32 / total);
         }
         let volume = |count: &Count<'_>| count.demand.amount(scarcest).units() as f32 * count.count as f32;
-        asking.sort_by(|one, other| volume(other).total_cmp(&volume(one)));
-        let total: f32 = asking.iter().map(volume).sum();
+        asking.sort_by(|(_, one), (_, other)| volume(other).total_cmp(&volume(one)));
+        let total: f32 = asking.iter().map(|(_, count)| volume(count)).sum();
         let mut sum = 0.0;
-        for count in &asking {
-            if sum >= COMMON_SHARE * total {
-                break;
-            }
+        let common = asking.iter().take_while(|(_, count)| {
+            let is_common = sum < COMMON_SHARE * total;
             sum += volume(count);
-            self.common.push(&self.resources, count.demand, volume(count));
+            is_common
+        });
+        let common = common.count();
+        asking.truncate(common);
+        asking.sort_by_key(|(place, _)| *place);
+        let total: f32 = asking.iter().map(|(_, count)| volume(count)).sum();
+        for (place, count) in &asking {
+            self.common.push(*place, &self.resources, count.demand, volume(count) / total.max(f32::MIN_POSITIVE));
         }
-        self.common.scale(1.0 / sum.max(f32::MIN_POSITIVE));
     }
 
     /// What is free on a node, and what would be with the demand placed there.
@@ -259,8 +263,8 @@ impl Resource {
 }
 
 impl Kinds {
-    fn push(&mut self, resources: &[Resource], demand: &Demand, weight: f32) {
-        let lane = self.kinds % LANES;
+    fn push(&mut self, place: usize, resources: &[Resource], demand: &Demand, weight: f32) {
+        let lane = self.places.len() % LANES;
         if lane == 0 {
             self.groups.push(Group::default());
         }
@@ -270,12 +274,8 @@ impl Kinds {
             }
             group.weights[lane] = weight;
         }
-        self.kinds += 1;
+        self.places.push(place);
         self.resources = resources.len();
-    }
-
-    fn scale(&mut self, factor: f32) {
-        self.groups.iter_mut().flat_map(|group| &mut group.weights).for_each(|weight| *weight *= factor);
     }
 
     /// The weight of the kinds that do not fit into what is free.
@@ -294,16 +294,27 @@ impl Kinds {
         unfit.into_iter().sum()
     }
 
-    /// Whether the weights of the same kinds, together, differ by more than is tolerable.
+    fn weight(&self, index: usize) -> f32 {
+        self.groups[index / LANES].weights[index % LANES]
+    }
+
+    /// Whether the weights of the kinds, together, differ by more than is tolerable.
     fn differs(&self, other: &Kinds) -> bool {
-        if self.kinds != other.kinds {
-            return true;
+        let (mut mine, mut theirs, mut difference) = (0, 0, 0.0);
+        while mine < self.places.len() || theirs < other.places.len() {
+            let place = |kinds: &Kinds, index: usize| kinds.places.get(index).copied().unwrap_or(usize::MAX);
+            let (my_place, their_place) = (place(self, mine), place(other, theirs));
+            let (mut my_weight, mut their_weight) = (0.0, 0.0);
+            if my_place <= their_place {
+                my_weight = self.weight(mine);
+                mine += 1;
+            }
+            if their_place <= my_place {
+                their_weight = other.weight(theirs);
+                theirs += 1;
+            }
+            difference += (my_weight - their_weight).abs();
         }
-        let groups = || self.groups.iter().zip(&other.groups);
-        if groups().any(|(one, other)| one.amounts != other.amounts) {
-            return true;
-        }
-        let weights = groups().flat_map(|(one, other)| one.weights.iter().zip(&other.weights));
-        weights.map(|(one, other)| (one - other).abs()).sum::<f32>() > DIFFERENCE_MIN
+        difference > DIFFERENCE_MIN
     }
 }

@@ -26,7 +26,10 @@ const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 
 /// Slots of a class that are ranked by a new profile in a decision: a few microseconds' worth.
-const RENEWED_PER_DECISION: usize = 48;
+const RENEWED_PER_DECISION: usize = 64;
+
+/// Classes that are looked at in a decision for one to renew.
+const RENEWAL_CANDIDATES: usize = 4;
 
 #[derive(Debug, Default)]
 struct Class {
@@ -81,6 +84,8 @@ pub struct RankCache {
     decisions: u64,
     /// What the policies that learn go by.
     profile: Rc<Profile>,
+    /// The class that [`Self::renew_another`] looks at next.
+    next_renewal: usize,
     /// A renewal that is over, for its memory.
     spare: RankTree,
     /// The decision at which a new profile is made.
@@ -138,7 +143,25 @@ impl RankCache {
         }
         let class = &mut self.classes[class_index.0];
         class.catch_up(table, &self.profile, &mut self.spare);
-        class.ranks.highest()
+        let highest = class.ranks.highest();
+        if table.policy().learns() {
+            self.renew_another(table);
+        }
+        highest
+    }
+
+    /// Ranks some slots of some class by the newest profile, the classes in turn: those that are rarely asked would
+    /// not get there on their own.
+    #[inline]
+    fn renew_another(&mut self, table: &NodeTable) {
+        let count = self.classes.len();
+        for _ in 0..RENEWAL_CANDIDATES.min(count) {
+            let class = &mut self.classes[self.next_renewal % count];
+            if class.is_ranked && class.is_outdated(&self.profile) {
+                return class.renew(table, &self.profile, &mut self.spare);
+            }
+            self.next_renewal = (self.next_renewal + 1) % count;
+        }
     }
 
     /// What the policies that learn go by at present.
@@ -195,7 +218,7 @@ impl Class {
                         renewal.ranks.set(slot, rank(table, &renewal.profile, &self.demand, slot));
                     }
                 }
-                if self.renewal.is_some() || !Rc::ptr_eq(&self.profile, newest) {
+                if self.is_outdated(newest) {
                     self.renew(table, newest, spare);
                 }
             }
@@ -208,6 +231,12 @@ impl Class {
             }
         }
         self.seen = changes.end();
+    }
+
+    /// Whether its ranks are not yet those of the newest profile.
+    #[inline]
+    fn is_outdated(&self, newest: &Rc<Profile>) -> bool {
+        self.renewal.is_some() || !Rc::ptr_eq(&self.profile, newest)
     }
 
     /// Ranks some more slots by a newer profile.
