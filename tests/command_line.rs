@@ -208,7 +208,6 @@ fn the_socket_file_of_a_live_server_is_an_error() {
 }
 
 #[test]
-#[ignore = "a server removes whatever is at the path of its socket when it stops"]
 fn the_socket_file_of_a_successor_is_left_alone() {
     let directory = tempdir().unwrap();
     let socket = directory.path().join("socket");

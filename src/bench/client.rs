@@ -76,7 +76,7 @@ impl Client {
             Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
-        socket.connect(&address)?;
+        connect(&socket, &address)?;
         socket.set_nonblocking(true)?;
         let stream = match target {
             Target::Tcp(_) => {
@@ -184,5 +184,17 @@ impl Client {
                 Ok(Some(Answered { request, result }))
             }
         }
+    }
+}
+
+/// Connects; a signal that comes meanwhile is no failure.
+fn connect(socket: &Socket, address: &SockAddr) -> io::Result<()> {
+    match socket.connect(address) {
+        // The connection goes on being made; asking again waits for it.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => match socket.connect(address) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::ISCONN.raw_os_error()) => Ok(()),
+            result => result,
+        },
+        result => result,
     }
 }

@@ -44,7 +44,7 @@ pub struct Errors {
     pub unknown_node: u64,
     pub does_not_fit: u64,
     pub refused_though_feasible: u64,
-    /// Requests without a reply when the run ended, or when their connection was lost.
+    /// Requests without a reply [`PATIENCE`] after the run ended, or when their connection was lost.
     pub unanswered: u64,
     /// Connections lost.
     pub connections_lost: u64,
@@ -212,6 +212,9 @@ impl<'a> Generator<'a> {
         }
         let deadline = Instant::now() + PATIENCE.max(Duration::from_millis(self.config.nodes as u64));
         self.drain(SET_UP_PIPELINE, deadline)?;
+        if self.clients.iter().flatten().any(|client| client.in_flight() > 0) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not acknowledge the nodes"));
+        }
         let errors = &self.measurement.errors;
         match &errors.first {
             Some(first) => Err(io::Error::other(format!("reporting the nodes failed: {first}"))),
@@ -252,6 +255,10 @@ impl<'a> Generator<'a> {
         self.drain(self.config.pipeline, Instant::now() + PATIENCE)?;
         for client in self.clients.iter().flatten() {
             self.measurement.errors.unanswered += client.in_flight() as u64;
+        }
+        let errors = &mut self.measurement.errors;
+        if errors.unanswered > 0 {
+            errors.first.get_or_insert_with(|| "no reply within 5 s of the end".to_owned());
         }
         progress(1.0);
         Ok(())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,13 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub enum Listener {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf, accepted: u64 },
+    /// `file` tells the socket file from another that has taken its place.
+    Unix {
+        listener: UnixListener,
+        path: PathBuf,
+        file: (u64, u64),
+        accepted: u64,
+    },
 }
 
 impl Listener {
@@ -46,7 +52,8 @@ impl Listener {
         // Nobody can connect before it listens, so the mode is in force from the first connection on.
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         listen(&socket)?;
-        Ok(Self::Unix { listener: UnixListener::from_std(socket.into()), path: path.to_owned(), accepted: 0 })
+        let file = file_of(path)?;
+        Ok(Self::Unix { listener: UnixListener::from_std(socket.into()), path: path.to_owned(), file, accepted: 0 })
     }
 
     /// Accepts one connection that waits.
@@ -83,8 +90,10 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix { path, .. } = self {
-            // A file that is gone already is just as well.
+        if let Self::Unix { path, file, .. } = self
+            && file_of(path).is_ok_and(|other| other == *file)
+        {
+            // A file that is gone meanwhile is just as well.
             _ = fs::remove_file(path);
         }
     }
@@ -101,6 +110,11 @@ impl fmt::Display for Listener {
             Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// Device and inode of a file.
+fn file_of(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn listen(socket: &Socket) -> io::Result<()> {
