@@ -15,6 +15,9 @@ pub struct SchedulerService {
     counters: RequestCounters,
 }
 
+/// A view, made with the first request that needs it: a connection that only waits costs next to nothing.
+pub type LazyView = Option<Box<View>>;
+
 /// Why a request was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -53,11 +56,16 @@ impl SchedulerService {
         Self { options, counters: RequestCounters::default() }
     }
 
-    /// Runs one message against a view.
+    /// Runs one message against a connection's view.
     #[inline]
-    pub fn run(&mut self, view: &mut View, message: &[u8]) -> (Reply, Option<Refusal>) {
-        match Request::parse(message) {
-            Ok(Request::Schedule { demand }) => match view.schedule(demand, &self.options) {
+    pub fn run(&mut self, view: &mut LazyView, message: &[u8]) -> (Reply, Option<Refusal>) {
+        let request = match Request::parse(message) {
+            Ok(request) => request,
+            Err(error) => return (Reply::Refused, Some(Refusal::Malformed(error))),
+        };
+        let view = view.get_or_insert_with(|| Box::new(View::new(&self.options)));
+        match request {
+            Request::Schedule { demand } => match view.schedule(demand, &self.options) {
                 Some(node) => {
                     self.counters.placed += 1;
                     (Reply::Placed { node }, None)
@@ -67,26 +75,25 @@ impl SchedulerService {
                     (Reply::Refused, None)
                 }
             },
-            Ok(Request::AddNode { node, resources }) => {
+            Request::AddNode { node, resources } => {
                 self.counters.added += 1;
                 let refusal = view.report(node, resources, &self.options).err().map(|_| Refusal::TooManyNodes);
                 (Reply::Done, refusal)
             }
-            Ok(Request::RemoveNode { node }) => {
+            Request::RemoveNode { node } => {
                 self.counters.removed += 1;
                 view.remove(node);
                 (Reply::Done, None)
             }
-            Err(error) => (Reply::Refused, Some(Refusal::Malformed(error))),
         }
     }
 }
 
 impl Service for SchedulerService {
-    type Session = View;
+    type Session = LazyView;
 
     fn open(&mut self) -> Self::Session {
-        View::new(&self.options)
+        None
     }
 
     #[inline]

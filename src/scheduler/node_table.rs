@@ -38,6 +38,9 @@ impl Demand {
     }
 }
 
+/// Places of a report whose names are remembered for the next.
+const ORDER_MAX: usize = 64;
+
 /// Nodes below which no resource may be common enough to be a column, so that all have to be looked at.
 const SMALL_TABLE: usize = 64;
 
@@ -73,6 +76,8 @@ pub struct NodeTable {
     changes: Changes,
     /// Changes up to here are in the node terms.
     settled: Position,
+    /// The names of the last report in their order: reports often have the same.
+    last_order: Vec<ResourceId>,
     /// The report that is being applied; kept for its memory.
     report: Vec<(ResourceId, Amount)>,
 }
@@ -89,6 +94,7 @@ impl NodeTable {
             vacant: Vec::new(),
             changes: Changes::default(),
             settled: 0,
+            last_order: Vec::new(),
             report: Vec::new(),
         }
     }
@@ -205,9 +211,10 @@ impl NodeTable {
         };
         let mut report = std::mem::take(&mut self.report);
         for (name, amount) in resources {
-            let id = match self.names.get(name) {
-                Some(id) => id,
-                None => self.learn_name(name),
+            let place = report.len();
+            let id = match self.last_order.get(place) {
+                Some(&id) if self.names.is_name(id, name) => id,
+                _ => self.find_or_learn(name, place),
             };
             report.push((id, amount));
         }
@@ -314,12 +321,20 @@ impl NodeTable {
         slot
     }
 
-    #[cold]
-    fn learn_name(&mut self, name: &[u8]) -> ResourceId {
-        let id = self.names.intern(name);
-        self.cells.know(self.names.id_count());
-        if MEMORY.contains(&name) {
-            self.cells.set_memory(id);
+    /// The id of the name at a place of a report, which becomes known.
+    fn find_or_learn(&mut self, name: &[u8], place: usize) -> ResourceId {
+        let id = self.names.get(name).unwrap_or_else(|| {
+            let id = self.names.intern(name);
+            self.cells.know(self.names.id_count());
+            if MEMORY.contains(&name) {
+                self.cells.set_memory(id);
+            }
+            id
+        });
+        match self.last_order.get_mut(place) {
+            Some(last) => *last = id,
+            None if place < ORDER_MAX => self.last_order.push(id),
+            None => {}
         }
         id
     }

@@ -70,6 +70,13 @@ impl ResourceNames {
         id
     }
 
+    /// Whether an id, known or free, is that of a name.
+    #[inline]
+    pub fn is_name(&self, id: ResourceId, name: &[u8]) -> bool {
+        // A free id has the empty name, which no resource has.
+        *self.entries[id.index()].name == *name
+    }
+
     /// The name of an id that is known.
     pub fn name(&self, id: ResourceId) -> EscapedName<'_> {
         EscapedName(&self.entries[id.index()].name)

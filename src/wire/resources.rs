@@ -111,7 +111,7 @@ fn split_entry(bytes: &[u8]) -> Result<(&[u8], f64, &[u8]), ResourcesError> {
     // One more than the longest key is enough to find its end; a hostile list of one endless key is not
     // searched to its end.
     let searched = &bytes[..bytes.len().min(KEY_LENGTH_MAX + 1)];
-    let Some(key_length) = searched.iter().position(|&byte| byte == 0) else {
+    let Some(key_length) = find_zero(searched) else {
         return Err(if searched.len() > KEY_LENGTH_MAX {
             ResourcesError::KeyTooLong
         } else {
@@ -126,6 +126,24 @@ fn split_entry(bytes: &[u8]) -> Result<(&[u8], f64, &[u8]), ResourcesError> {
         return Err(ResourcesError::AmountCutShort);
     };
     Ok((key, f64::from_le_bytes(*value), rest))
+}
+
+/// The place of the first 0 byte. Keys are short, so eight bytes at a time without any set-up is fastest.
+#[inline]
+fn find_zero(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    let mut place = 0;
+    while let Some(chunk) = bytes[place..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        // A subtraction borrows through the high bit of a byte that is 0; the lowest such byte is exact.
+        let zeros = word.wrapping_sub(ONES) & !word & HIGH_BITS;
+        if zeros != 0 {
+            return Some(place + zeros.trailing_zeros() as usize / 8);
+        }
+        place += 8;
+    }
+    bytes[place..].iter().position(|&byte| byte == 0).map(|found| place + found)
 }
 
 /// Appends one entry of a list to `out`.
@@ -152,6 +170,20 @@ mod tests {
             [(&b"GPU"[..], Amount::from_f64(0.5)), (b"CPU", Amount::from_f64(4.0)), ("µ\n".as_bytes(), Amount::ZERO)]
         );
         assert_eq!(Resources::parse(b"", Meaning::Demand), Ok(Resources::EMPTY));
+    }
+
+    #[test]
+    fn the_first_zero_is_found_wherever_it_is() {
+        for length in 0..40 {
+            for value in [1, 0x7f, 0x80, 0x81, 0xff] {
+                let mut bytes = vec![value; length];
+                assert_eq!(find_zero(&bytes), None);
+                for place in (0..length).rev() {
+                    bytes[place] = 0;
+                    assert_eq!(find_zero(&bytes), Some(place), "{bytes:?}");
+                }
+            }
+        }
     }
 
     #[test]
