@@ -230,11 +230,10 @@ fn files_that_make_no_sense_are_named_with_line_and_column() {
 #[test]
 fn wrong_arguments_exit_with_2() {
     let case = Case::new("node,CPU\na,4\n", "CPU\n1\n");
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["--policy", "best"], "there is no policy 'best'"),
         (&["--policy", ""], "there is no policy ''"),
         (&["--policy", "random,"], "there is no policy ''"),
-        (&["--units"], "--units is not available yet"),
         (&["--order", "size"], "'size' is not an order"),
         (&["--arrivals", "-1"], "'-1'"),
         (&["--arrivals", "NaN"], "'NaN'"),

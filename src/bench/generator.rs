@@ -44,7 +44,7 @@ pub struct Errors {
     pub unknown_node: u64,
     pub does_not_fit: u64,
     pub refused_though_feasible: u64,
-    /// Requests without a reply [`PATIENCE`] after the run ended, or when their connection was lost.
+    /// Requests without a reply some seconds after the run ended, or when their connection was lost.
     pub unanswered: u64,
     /// Connections lost.
     pub connections_lost: u64,

@@ -70,10 +70,6 @@ pub struct Replay {
     #[argh(switch)]
     queue: bool,
 
-    /// keep the devices of a node apart
-    #[argh(switch)]
-    units: bool,
-
     /// hybrid: utilisation below this counts as none (default 0.5)
     #[argh(option, default = "Parameters::default().spread_threshold", from_str_fn(values::share))]
     spread_threshold: f32,
@@ -162,9 +158,6 @@ impl Replay {
 
     fn check_usage(&self) -> Result<(), CommandError> {
         let usage = |message: &str| Err(CommandError::Usage(message.to_owned()));
-        if self.units {
-            return usage("--units is not available yet");
-        }
         if self.arrivals == 0.0 && self.churn.is_none() && !self.queue {
             return usage("nothing is left to run: give --arrivals above 0, --churn or --queue");
         }

@@ -38,7 +38,7 @@ pub struct Serve {
     #[argh(option, arg_name = "mode", default = "0o600", from_str_fn(values::mode))]
     unix_mode: u32,
 
-    /// which of the nodes that fit is taken; 'help' lists the policies (default best-fit)
+    /// which of the nodes that fit is taken; 'help' lists the policies (default binpack)
     #[argh(option, arg_name = "name", default = "DEFINITIONS[0].name.to_owned()")]
     policy: String,
 

@@ -398,3 +398,52 @@ impl Cells {
         assert!(self.rows.iter().all(|cell| cell.reserved >= Amount::ZERO));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::resource_names::ResourceNames;
+
+    /// `cargo test --release` goes through all 10^8.
+    const PAIRS: u32 = if cfg!(debug_assertions) { 1_000_000 } else { 100_000_000 };
+
+    #[test]
+    fn amounts_stay_exact_however_often_they_are_reserved_and_released() {
+        let mut names = ResourceNames::default();
+        let cpu = names.intern(b"CPU");
+        let mut cells = Cells::default();
+        cells.know(1);
+        cells.push_row();
+        let one = Amount::WHOLE;
+        cells.insert(0, cpu, Cell { total: one, available: one, reserved: Amount::ZERO });
+        let tenth = Amount::from_f64(0.1);
+        (0..9).for_each(|_| cells.reserve(0, cpu, tenth));
+        for _ in 0..PAIRS {
+            cells.reserve(0, cpu, std::hint::black_box(tenth));
+            cells.unreserve(0, cpu, std::hint::black_box(tenth));
+        }
+        cells.reserve(0, cpu, tenth);
+        assert_eq!(cells.get(0, cpu).free(), Amount::ZERO);
+    }
+
+    #[test]
+    fn a_resource_is_a_column_while_enough_nodes_have_it_and_rows_stay_narrow() {
+        let mut names = ResourceNames::default();
+        let mut cells = Cells::default();
+        let cell = Cell { total: Amount::WHOLE, available: Amount::WHOLE, reserved: Amount::ZERO };
+        let cpu = names.intern(b"CPU");
+        for slot in 0..1_000 {
+            let own = names.intern(format!("node:{slot}").as_bytes());
+            cells.know(names.id_count());
+            cells.push_row();
+            cells.insert(slot, cpu, cell);
+            cells.insert(slot, own, cell);
+        }
+        cells.check();
+        assert!(cells.sparse_holders(cpu).is_none());
+        assert_eq!(cells.columns.len(), COLUMNS_STEP);
+        (0..1_000).for_each(|slot| cells.clear_row(slot, |_| {}));
+        assert_eq!(cells.holders(cpu), 0);
+        cells.check();
+    }
+}

@@ -1,0 +1,85 @@
+//! In steady state a decision, with the reports that follow it, allocates nothing.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use external_scheduler::execute::{LazyView, SchedulerService};
+use external_scheduler::scheduler::amount::Amount;
+use external_scheduler::scheduler::policy::{Parameters, Policy};
+use external_scheduler::scheduler::view::ViewOptions;
+use external_scheduler::wire::NodeId;
+use external_scheduler::wire::frame::PREFIX_LENGTH;
+use external_scheduler::wire::reply::Reply;
+use external_scheduler::wire::request;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const NODES: i64 = 100;
+
+fn add(frame: &mut Vec<u8>, node: i64, cpus: f64) {
+    let resources: [(&[u8], f64); 3] = [(b"CPU", cpus), (b"memory", 4e9), (b"GPU", 2.0)];
+    let resources = resources.map(|(name, value)| (name, Amount::from_f64(value)));
+    request::append_add_node(frame, NodeId(node), resources);
+}
+
+/// One placement of each of several demands, each followed by remove + add of its node.
+fn round(service: &mut SchedulerService, view: &mut LazyView, schedules: &[Vec<u8>], frame: &mut Vec<u8>) {
+    for schedule in schedules {
+        let (Reply::Placed { node }, None) = service.run(view, &schedule[PREFIX_LENGTH..]) else {
+            panic!("every node is large enough")
+        };
+        frame.clear();
+        request::append_remove_node(frame, node);
+        service.run(view, &frame[PREFIX_LENGTH..]);
+        frame.clear();
+        add(frame, node.0, 8.0 + (node.0 % 8) as f64);
+        service.run(view, &frame[PREFIX_LENGTH..]);
+    }
+}
+
+#[test]
+fn decisions_allocate_nothing() {
+    for policy in ["best-fit", "spread", "balanced", "first-fit", "shortest-queue"] {
+        let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
+        let mut service = SchedulerService::new(ViewOptions { strict: false, nodes_max: 1_000, policy });
+        let mut view = None;
+        let mut frame = Vec::with_capacity(1_024);
+        for node in 0..NODES {
+            frame.clear();
+            add(&mut frame, node, 16.0);
+            service.run(&mut view, &frame[PREFIX_LENGTH..]);
+        }
+        let schedule = |cpus: f64| {
+            let mut frame = Vec::new();
+            request::append_schedule(&mut frame, [(&b"CPU"[..], Amount::from_f64(cpus))]);
+            frame
+        };
+        let schedules: Vec<Vec<u8>> = (1..=8).map(|cpus| schedule(f64::from(cpus))).collect();
+        (0..50).for_each(|_| round(&mut service, &mut view, &schedules, &mut frame));
+
+        let before = ALLOCATIONS.get();
+        (0..50).for_each(|_| round(&mut service, &mut view, &schedules, &mut frame));
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{}", policy.name());
+    }
+}
