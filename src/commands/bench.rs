@@ -1,17 +1,15 @@
 //! `external-scheduler bench`: the load generator.
 
-use std::fs::File;
-use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use argh::FromArgs;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::Value;
 
-use super::{CommandError, print, process, values};
+use super::{CommandError, output, process, values};
 use crate::bench::client::Target;
 use crate::bench::generator::{self, Config, Measurement};
 use crate::bench::peer::{Peer, PeerKind};
@@ -215,18 +213,19 @@ impl Bench {
 
     fn measure(&self, targets: &Targets) -> Result<ExitCode, CommandError> {
         let config = self.config(self.duration, self.echo);
-        let bar = progress_bar();
+        let bar = output::progress_bar();
         let measurement = run(&config, &targets.scheduler, &bar, |share| share)?;
         bar.finish_and_clear();
         let name = name(&targets.scheduler, self.echo);
-        self.show(&report::table(&config, &name, &measurement), || report::json(&config, &name, &measurement))?;
+        let json = || report::json(&config, &name, &measurement);
+        output::show(&report::table(&config, &name, &measurement), self.json.as_deref(), json)?;
         Ok(exit_code(measurement.errors.total()))
     }
 
     fn compare(&self, targets: &Targets) -> Result<ExitCode, CommandError> {
         let echo_target = targets.echo.as_ref().unwrap_or(&targets.scheduler);
         let duration = self.duration / u32::try_from(self.rounds).unwrap_or(u32::MAX);
-        let bar = progress_bar();
+        let bar = output::progress_bar();
         let mut scheduler: Vec<Measurement> = Vec::new();
         let mut echo: Vec<Measurement> = Vec::new();
         let runs = 2.0 * self.rounds as f64;
@@ -244,7 +243,7 @@ impl Bench {
         let name = name(&targets.scheduler, false);
         let config = self.config(duration, false);
         let text = format!("{}\n{}", report::header(&config, &name), comparison.table(self.rounds));
-        self.show(&format!("{text}{errors} errors\n"), || {
+        output::show(&format!("{text}{errors} errors\n"), self.json.as_deref(), || {
             let rounds = |measurements: &[Measurement]| -> Vec<Value> {
                 measurements.iter().map(|measurement| report::json(&config, &name, measurement)).collect()
             };
@@ -254,24 +253,6 @@ impl Bench {
             value
         })?;
         Ok(exit_code(errors))
-    }
-
-    /// Prints the table, and the JSON where it is asked for. JSON on standard output stands alone there.
-    fn show(&self, table: &str, json: impl FnOnce() -> Value) -> Result<(), CommandError> {
-        match self.json.as_deref() {
-            None => print(table.trim_end()),
-            Some("-") => {
-                _ = write!(std::io::stderr(), "{table}");
-                print(&format!("{:#}", json()));
-            }
-            Some(path) => {
-                print(table.trim_end());
-                File::create(path)
-                    .and_then(|mut file| writeln!(file, "{:#}", json()))
-                    .map_err(|error| CommandError::failure(format!("cannot write {path}"), error))?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -285,22 +266,8 @@ fn run(
     bar: &ProgressBar,
     share: impl Fn(f64) -> f64,
 ) -> Result<Measurement, CommandError> {
-    let mut progress = |part: f64| bar.set_position((share(part) * PROGRESS_STEPS as f64) as u64);
+    let mut progress = |part: f64| bar.set_position((share(part) * output::PROGRESS_STEPS as f64) as u64);
     generator::run(config, target, &mut progress).map_err(|error| CommandError::failure(format!("{target}"), error))
-}
-
-const PROGRESS_STEPS: u64 = 1000;
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(PROGRESS_STEPS);
-    match ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 /// 1 where anything went wrong.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failure, 2 usage.
 
 mod bench;
+mod output;
 mod process;
 mod replay;
 mod serve;

@@ -1,15 +1,11 @@
 //! `external-scheduler replay`: offline evaluation of policies.
 
-use std::fs::File;
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use argh::FromArgs;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
 
-use super::{CommandError, print, values};
+use super::{CommandError, output, values};
 use crate::replay::churn::Churn;
 use crate::replay::csv_table::CsvFile;
 use crate::replay::fill::{Fill, Order};
@@ -136,16 +132,16 @@ impl Replay {
         let trace = self.trace()?;
         let scarcest = self.scarcest(&trace)?;
         let plan = self.plan(&trace, scarcest)?;
-        let bar = progress_bar();
+        let bar = output::progress_bar();
         let parameters =
             Parameters { spread_threshold: self.spread_threshold, hybrid_top: self.hybrid_top, seed: self.seed };
         let results = plan.run(&trace, &policies, parameters, &mut |part| {
-            bar.set_position((part * PROGRESS_STEPS as f64) as u64);
+            bar.set_position((part * output::PROGRESS_STEPS as f64) as u64);
         });
         bar.finish_and_clear();
 
         let report = Report { trace: &trace, scarcest, plan: &plan, results: &results };
-        self.show(&report.table(), || report.json())?;
+        output::show(&report.table(), self.json.as_deref(), || report.json())?;
         if let (Some(path), Some(fill)) = (&self.plot, &plan.fill) {
             let failure = |cause: &dyn std::fmt::Display| {
                 CommandError::failure(format!("cannot write {}", path.display()), cause)
@@ -237,37 +233,5 @@ impl Replay {
         // The last seed was checked not to overflow.
         let seeds = self.seed..=self.seed + (self.seeds as u64 - 1);
         Ok(Plan { seeds, fill, churn, queue })
-    }
-
-    /// Prints the table, and the JSON where it is asked for. JSON on standard output stands alone there.
-    fn show(&self, table: &str, json: impl FnOnce() -> Value) -> Result<(), CommandError> {
-        match self.json.as_deref() {
-            None => print(table.trim_end()),
-            Some("-") => {
-                _ = write!(std::io::stderr(), "{table}");
-                print(&format!("{:#}", json()));
-            }
-            Some(path) => {
-                print(table.trim_end());
-                File::create(path)
-                    .and_then(|mut file| writeln!(file, "{:#}", json()))
-                    .map_err(|error| CommandError::failure(format!("cannot write {path}"), error))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-const PROGRESS_STEPS: u64 = 1000;
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(PROGRESS_STEPS);
-    match ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed}, {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

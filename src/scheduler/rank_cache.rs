@@ -20,6 +20,10 @@ use super::rank_tree::RankTree;
 /// Classes of a view at most; the one asked longest ago makes room.
 const CLASSES_MAX: usize = 256;
 
+/// Ranks of a view at most, some 40 MiB with their trees, but for those of the first few classes.
+const RANKS_MAX: usize = 1 << 22;
+const CLASSES_MIN: usize = 16;
+
 /// Lists of resources that are remembered at most, and the longest of them in bytes: 1 MiB in all. Then all are
 /// forgotten and those still in use are soon remembered again.
 const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
@@ -103,12 +107,13 @@ impl RankCache {
         is_valid.then_some(recalled.class)
     }
 
-    /// The class of a demand, made if there is none, which the list of resources in `bytes` was resolved to.
-    pub fn remember(&mut self, bytes: &[u8], names_generation: u64, demand: &Demand) -> ClassIndex {
+    /// The class of a demand, made if there is none, which the list of resources in `bytes` was resolved to. The table
+    /// has `slots` slots.
+    pub fn remember(&mut self, bytes: &[u8], names_generation: u64, demand: &Demand, slots: usize) -> ClassIndex {
         self.decisions += 1;
         let class = match self.by_demand.get(demand) {
             Some(&class) => class,
-            None => self.make_class(demand),
+            None => self.make_class(demand, slots),
         };
         if bytes.len() <= REMEMBERED_LENGTH_MAX {
             if self.by_bytes.len() >= REMEMBERED_MAX {
@@ -181,8 +186,9 @@ impl RankCache {
     }
 
     /// Makes a class, in the place of the one asked longest ago if there are as many as there may be.
-    fn make_class(&mut self, demand: &Demand) -> ClassIndex {
-        let index = if self.classes.len() < CLASSES_MAX {
+    fn make_class(&mut self, demand: &Demand, slots: usize) -> ClassIndex {
+        let classes_max = (RANKS_MAX / slots.max(1)).clamp(CLASSES_MIN, CLASSES_MAX);
+        let index = if self.classes.len() < classes_max {
             self.classes.push(Class::default());
             self.classes.len() - 1
         } else {

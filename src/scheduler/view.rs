@@ -28,6 +28,9 @@ pub struct TooManyNodes;
 /// A demand for a rare resource looks at the nodes that have it one by one, if there are so few.
 const SCAN_MAX: usize = 32;
 
+/// Resources of the largest demand whose ranks are kept; no real task comes near.
+const CACHED_ENTRIES_MAX: usize = 64;
+
 /// A table of nodes that demands are placed on. The same sequence of calls always gives the same placements.
 #[derive(Debug)]
 pub struct View {
@@ -81,10 +84,10 @@ impl View {
             Some(class) => class,
             None => {
                 self.table.resolve(resources, &mut self.demand).ok()?;
-                if self.is_rare() {
-                    return self.schedule_rare(options);
+                if self.is_rare() || self.demand.entries().len() > CACHED_ENTRIES_MAX {
+                    return self.schedule_once(options);
                 }
-                self.cache.remember(resources.as_bytes(), names_generation, &self.demand)
+                self.cache.remember(resources.as_bytes(), names_generation, &self.demand, self.table.slot_count())
             }
         };
         let highest = self.cache.highest(class, &self.table)?;
@@ -127,8 +130,13 @@ impl View {
             })
     }
 
-    fn schedule_rare(&mut self, options: &ViewOptions) -> Option<NodeId> {
-        let highest = highest_of(&self.table, self.scoring(&self.demand), self.table.rare_candidates(&self.demand)?)?;
+    /// Places the demand at hand without the cache.
+    fn schedule_once(&mut self, options: &ViewOptions) -> Option<NodeId> {
+        let scoring = self.scoring(&self.demand);
+        let highest = match self.table.rare_candidates(&self.demand) {
+            Some(slots) => highest_of(&self.table, scoring, slots),
+            None => highest_of(&self.table, scoring, 0..self.table.slot_count() as Slot),
+        }?;
         self.check_highest(highest, &self.demand);
         let (rank, slot) = highest;
         if options.strict && !rank.is_free() {

@@ -1,0 +1,43 @@
+//! What commands show: tables, JSON, progress.
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::{CommandError, print};
+
+/// Steps of a progress bar.
+pub const PROGRESS_STEPS: u64 = 1000;
+
+/// Prints the table, and writes the JSON to the file where one is given; `-` is standard output, where the JSON then
+/// stands alone.
+pub fn show(table: &str, file: Option<&str>, json: impl FnOnce() -> Value) -> Result<(), CommandError> {
+    match file {
+        None => print(table.trim_end()),
+        Some("-") => {
+            _ = write!(std::io::stderr(), "{table}");
+            print(&format!("{:#}", json()));
+        }
+        Some(path) => {
+            print(table.trim_end());
+            File::create(path)
+                .and_then(|mut file| writeln!(file, "{:#}", json()))
+                .map_err(|error| CommandError::failure(format!("cannot write {path}"), error))?;
+        }
+    }
+    Ok(())
+}
+
+/// A bar on a terminal, nothing elsewhere.
+pub fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(PROGRESS_STEPS);
+    match ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
