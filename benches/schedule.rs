@@ -22,10 +22,10 @@ fn schedules(criterion: &mut Criterion) {
             let others = [(1_000, 1, 5), (1_000, 256, 5), (1_000, 16, 25)];
             for (nodes, classes, names) in by_nodes.into_iter().chain(others) {
                 let id = BenchmarkId::from_parameter(format!("{nodes} nodes, {classes} classes, {names} names"));
-                group.bench_function(id, |bencher| {
-                    let mut scenario = Scenario::new(policy, nodes, classes, names, update);
-                    bencher.iter(|| scenario.decide());
-                });
+                let mut scenario = Scenario::new(policy, nodes, classes, names, update);
+                // The first decision for a demand ranks every node; that is not what is measured.
+                (0..4 * classes).for_each(|_| scenario.decide());
+                group.bench_function(id, |bencher| bencher.iter(|| scenario.decide()));
             }
             group.finish();
         }

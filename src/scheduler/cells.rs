@@ -37,8 +37,9 @@ impl Cell {
     }
 }
 
-/// Columns at most: with more, a row no longer fits into a few cache lines.
-const COLUMNS_MAX: usize = 16;
+/// Columns at most. A sorted list of as many nodes as a column is for is far slower to change, so this is well above the
+/// number of resources that many nodes of one cluster have in common.
+const COLUMNS_MAX: usize = 64;
 
 /// The row gets wider by so many columns at a time.
 const COLUMNS_STEP: usize = 4;
