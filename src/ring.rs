@@ -3,16 +3,16 @@
 //! Bytes come in at the tail and leave at the head. What waits is always one contiguous slice, so that a
 //! frame is parsed where it was received. The offsets go round by returning to the start: for nothing
 //! when the ring runs empty, which is after nearly every batch, and else by moving what waits down once the
-//! room at the end is short; that is less than one frame for each trip round the storage, so that contiguity
-//! costs less than a mirrored mapping would in page faults.
+//! room at the end is short; that is less than one frame for each trip round the storage, and needs no mirrored
+//! mapping.
 //!
 //! A ring that holds nothing owns nothing: its storage goes back to the [`Pool`] and the next ring that
 //! needs some takes it while it is still in the cache. Idle connections thus cost no buffer.
 
 use std::collections::TryReserveError;
 
-/// Storage that a ring starts with, in bytes: some 500 requests, and one page less than what a read costs
-/// to copy anyway. Rings that need more grow by doubling.
+/// Storage that a ring starts with, in bytes: some 500 requests, so that a system call is shared by many. Rings that
+/// need more grow by doubling.
 pub const STORAGE_LENGTH: usize = 16 * 1024;
 
 /// Storages that are kept for reuse. What more is given back is freed: 4 MiB are kept after a burst.

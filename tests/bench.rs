@@ -349,3 +349,12 @@ fn no_server_at_the_address_is_said() {
         assert!(ended.elapsed < Duration::from_secs(5), "{arguments:?}");
     }
 }
+
+#[test]
+fn numbers_beyond_reason_are_refused_by_name() {
+    for name in ["--nodes", "--shapes", "--connections", "--pipeline", "--rounds"] {
+        let ended = run(&["bench", name, "99999999999"]);
+        ended.assert_code(2, name);
+        assert!(ended.stderr.contains(&format!("{name} is at most ")), "{}", ended.stderr);
+    }
+}

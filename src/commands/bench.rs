@@ -108,8 +108,10 @@ fn mix(value: &str) -> Result<Mix, String> {
 /// Requests in flight in an open loop where nothing else is said: in effect all that are due.
 const OPEN_LOOP_PIPELINE: usize = 1024;
 
-/// Shares one connection is enough for; a client cannot have more nodes than a server takes.
-const NODES_MAX: usize = 10_000_000;
+/// Far more than can be measured: whatever is larger is a slip, and would only end for lack of memory.
+const LARGEST: usize = 10_000_000;
+const PIPELINE_MAX: usize = 1_000_000;
+const ROUNDS_MAX: usize = 1_000;
 
 /// Where measured servers are, and the processes that are ours.
 struct Targets {
@@ -143,8 +145,16 @@ impl Bench {
         if self.split_writes && self.is_unix() {
             return usage("--split-writes is about TCP: leave out --unix and --over-unix");
         }
-        if self.nodes > NODES_MAX {
-            return usage("--nodes is at most 10000000");
+        for (name, value, largest) in [
+            ("--nodes", self.nodes, LARGEST),
+            ("--shapes", self.shapes, LARGEST),
+            ("--connections", self.connections, LARGEST),
+            ("--pipeline", self.pipeline.unwrap_or(1), PIPELINE_MAX),
+            ("--rounds", self.rounds, ROUNDS_MAX),
+        ] {
+            if value > largest {
+                return usage(&format!("{name} is at most {largest}"));
+            }
         }
         if self.duration.is_zero() {
             return usage("--duration must be above 0");

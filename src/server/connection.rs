@@ -12,8 +12,8 @@ use crate::ring::{Pool, Ring, STORAGE_LENGTH};
 use crate::wire::frame::{self, Frame};
 
 /// Requests that a connection may have answered in one turn before others get theirs. Large enough that a
-/// system call is shared by many requests, small enough that a client with one request in flight waits
-/// little: some 30 µs behind each busy connection.
+/// system call is shared by many requests, small enough that a client with one request in flight waits little behind
+/// each busy connection.
 const REQUESTS_PER_TURN: usize = 256;
 
 /// Bytes of replies after which a turn ends early, so that a turn's replies fit the storage that a ring starts with.
