@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use external_scheduler::execute::SchedulerService;
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{DEFINITIONS, Parameters, Policy};
+use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::{View, ViewOptions};
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::frame::PREFIX_LENGTH;
@@ -20,7 +21,12 @@ struct ModelNode {
     total: BTreeMap<&'static str, i64>,
     reserved: BTreeMap<&'static str, i64>,
     queued: u32,
+    /// What is free of each GPU.
+    gpus: Vec<i64>,
 }
+
+const GPU: &str = "GPU";
+const WHOLE: i64 = 10_000;
 
 impl ModelNode {
     fn is_feasible(&self, demand: &BTreeMap<&str, i64>) -> bool {
@@ -32,7 +38,33 @@ impl ModelNode {
     }
 
     fn is_free(&self, demand: &BTreeMap<&str, i64>) -> bool {
-        self.is_feasible(demand) && demand.iter().all(|(name, amount)| self.free(name) >= *amount)
+        self.is_feasible(demand)
+            && demand.iter().all(|(name, amount)| self.free(name) >= *amount)
+            && demand.get(GPU).is_none_or(|&amount| self.gpus_for(amount).is_some())
+    }
+
+    /// What a node has: of its GPUs as many whole ones as there can be.
+    fn of(resources: &Amounts) -> Self {
+        let total: BTreeMap<_, _> = resources.iter().copied().collect();
+        let sum = (*total.get(GPU).unwrap_or(&0)).max(0);
+        let gpus = (0..(sum + WHOLE - 1) / WHOLE).map(|gpu| (sum - gpu * WHOLE).min(WHOLE)).collect();
+        Self { total, gpus, ..Self::default() }
+    }
+
+    /// Which GPUs are taken for an amount, and how much of each: free ones for the whole part, and for what is left the
+    /// fullest one that holds it.
+    fn gpus_for(&self, amount: i64) -> Option<Vec<(usize, i64)>> {
+        let mut order: Vec<usize> = (0..self.gpus.len()).collect();
+        order.sort_by_key(|&gpu| self.gpus[gpu]);
+        let free = order.iter().rev().filter(|&&gpu| self.gpus[gpu] == WHOLE);
+        let mut taken: Vec<(usize, i64)> = free.take((amount / WHOLE) as usize).map(|&gpu| (gpu, WHOLE)).collect();
+        let part = amount % WHOLE;
+        if part > 0 {
+            let is_taken = |gpu: usize| taken.iter().any(|&(other, _)| other == gpu);
+            let fullest = order.iter().find(|&&gpu| self.gpus[gpu] >= part && !is_taken(gpu))?;
+            taken.push((*fullest, part));
+        }
+        (taken.iter().map(|&(_, taken)| taken).sum::<i64>() == amount).then_some(taken)
     }
 }
 
@@ -46,7 +78,7 @@ struct Model {
 
 impl Model {
     fn add(&mut self, id: NodeId, resources: &Amounts) {
-        let node = ModelNode { total: resources.iter().copied().collect(), ..ModelNode::default() };
+        let node = ModelNode::of(resources);
         for (name, amount) in &node.total {
             let largest = self.largest.entry(name).or_default();
             *largest = *amount.max(largest);
@@ -106,6 +138,9 @@ impl Model {
             assert!(self.score(chosen) >= best - 1e-5, "{demand:?}: {} is not the best, {best}", self.score(chosen));
         }
         let (_, node) = self.slots.iter_mut().flatten().find(|(other, _)| *other == id).expect("it was found above");
+        for (gpu, amount) in wanted.get(GPU).and_then(|&amount| node.gpus_for(amount)).unwrap_or_default() {
+            node.gpus[gpu] -= amount;
+        }
         for (name, amount) in wanted {
             *node
                 .reserved
@@ -160,8 +195,9 @@ fn drive(policy: &str, steps: usize, nodes: i64, strict: bool) {
     println!("policy {policy}, seed {seed}");
     let policy = Policy::named(policy, Parameters { seed, ..Parameters::default() }).expect("a policy of that name");
     let mut random = fastrand::Rng::with_seed(seed);
-    let options = ViewOptions { strict, nodes_max: 1_000, policy };
-    let mut service = SchedulerService::new(options);
+    let options =
+        ViewOptions { strict, nodes_max: 1_000, policy, unit_resources: UnitResources::named(UNIT_RESOURCES) };
+    let mut service = SchedulerService::new(options.clone());
     let mut view = Some(Box::new(View::new(&options)));
     let mut model = Model::default();
     let mut frame = Vec::new();
@@ -232,7 +268,12 @@ fn every_policy() {
 
 #[test]
 fn names_that_come_and_go_leave_the_scheduler_as_it_was() {
-    let options = ViewOptions { strict: false, nodes_max: 10, policy: Policy::default() };
+    let options = ViewOptions {
+        strict: false,
+        nodes_max: 10,
+        policy: Policy::default(),
+        unit_resources: UnitResources::default(),
+    };
     let mut view = View::new(&options);
     let one = Amount::from_f64(1.0);
     for round in 0..5_000 {

@@ -76,6 +76,23 @@ fn filling_notes_shares_as_they_were_when_so_much_was_asked_for() {
 }
 
 #[test]
+fn units_are_kept_apart_where_that_is_asked_for() {
+    // On 2 GPUs two tasks of 0.6 leave 0.4 of each: in sum enough for a third, which no GPU can host.
+    let case = Case::new("node,CPU,GPU\na,10,2\n", "CPU,GPU\n1,0.6\n");
+    for (arguments, allocated) in [
+        (&["--policy", "first-fit,fragmentation"][..], 90.0),
+        (&["--policy", "first-fit,fragmentation", "--units"], 60.0),
+        (&["--policy", "first-fit,fragmentation", "--units", "--unit-resources", "CPU"], 90.0),
+    ] {
+        let json = case.json(arguments);
+        for policy in ["first-fit", "fragmentation"] {
+            assert_eq!(json["policies"][policy]["allocated"]["GPU"]["130"], allocated, "{arguments:?} {policy}");
+        }
+    }
+    case.assert_refused(&["--units", "--unit-resources", "GPU,,TPU"], 2, "has an empty name");
+}
+
+#[test]
 fn tasks_come_in_the_order_of_their_arrival() {
     // In the order of the file the second would be refused, in that of arrival the third.
     let case = Case::new("node,CPU\na,10\n", "arrival,duration,CPU\n0,1,6\n2,1,5\n1,1,4\n");

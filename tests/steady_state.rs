@@ -6,6 +6,7 @@ use std::cell::Cell;
 use external_scheduler::execute::{LazyView, SchedulerService};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{Parameters, Policy};
+use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::ViewOptions;
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::frame::PREFIX_LENGTH;
@@ -62,7 +63,12 @@ fn round(service: &mut SchedulerService, view: &mut LazyView, schedules: &[Vec<u
 fn decisions_allocate_nothing() {
     for policy in ["best-fit", "spread", "balanced", "first-fit", "shortest-queue"] {
         let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
-        let mut service = SchedulerService::new(ViewOptions { strict: false, nodes_max: 1_000, policy });
+        let mut service = SchedulerService::new(ViewOptions {
+            strict: false,
+            nodes_max: 1_000,
+            policy,
+            unit_resources: UnitResources::named(UNIT_RESOURCES),
+        });
         let mut view = None;
         let mut frame = Vec::with_capacity(1_024);
         for node in 0..NODES {

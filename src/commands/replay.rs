@@ -15,6 +15,7 @@ use crate::replay::report::Report;
 use crate::replay::run::Plan;
 use crate::replay::trace::{ResourceIndex, Trace};
 use crate::scheduler::policy::{DEFINITIONS, Parameters};
+use crate::scheduler::units::{UNIT_RESOURCES, UnitResources};
 
 /// Compare policies offline: place the tasks of a file on the nodes of a file, with the server's own core.
 /// The README describes the files and the tests.
@@ -61,6 +62,19 @@ pub struct Replay {
     /// churn test: arrivals that count (default 15000)
     #[argh(option, arg_name = "tasks", default = "15_000", from_str_fn(churn_tasks))]
     measured: u64,
+
+    /// keep the devices behind the sum of a unit resource apart, as on a real node; without, a node's sum is all that counts
+    #[argh(switch)]
+    units: bool,
+
+    /// resources that come in units, for --units; names with commas between (default GPU)
+    #[argh(
+        option,
+        arg_name = "names",
+        default = "UnitResources::named(UNIT_RESOURCES)",
+        from_str_fn(values::unit_resources)
+    )]
+    unit_resources: UnitResources,
 
     /// queue test as well: tasks come and run as the file says, and wait until they fit
     #[argh(switch)]
@@ -232,6 +246,7 @@ impl Replay {
         };
         // The last seed was checked not to overflow.
         let seeds = self.seed..=self.seed + (self.seeds as u64 - 1);
-        Ok(Plan { seeds, fill, churn, queue })
+        let unit_resources = if self.units { self.unit_resources.clone() } else { UnitResources::default() };
+        Ok(Plan { seeds, unit_resources, fill, churn, queue })
     }
 }

@@ -10,6 +10,7 @@ use super::{CommandError, print, process, values};
 use crate::bench::echo::EchoService;
 use crate::execute::SchedulerService;
 use crate::scheduler::policy::{DEFINITIONS, Parameters, Policy};
+use crate::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use crate::scheduler::view::ViewOptions;
 use crate::server::listener::Listener;
 use crate::server::service::Service;
@@ -70,6 +71,16 @@ pub struct Serve {
     #[argh(option, default = "100_000", from_str_fn(values::positive))]
     max_nodes: usize,
 
+    /// resources that come in units, like devices: a task gets whole ones, or a part of one; names with commas between
+    /// (default GPU)
+    #[argh(
+        option,
+        arg_name = "names",
+        default = "UnitResources::named(UNIT_RESOURCES)",
+        from_str_fn(values::unit_resources)
+    )]
+    unit_resources: UnitResources,
+
     /// run on this processor core only
     #[argh(option, arg_name = "core")]
     pin_cpu: Option<usize>,
@@ -91,7 +102,12 @@ impl Serve {
         if self.echo {
             return self.serve(EchoService);
         }
-        let options = ViewOptions { strict: self.strict, nodes_max: self.max_nodes, policy };
+        let options = ViewOptions {
+            strict: self.strict,
+            nodes_max: self.max_nodes,
+            policy,
+            unit_resources: self.unit_resources.clone(),
+        };
         self.serve(SchedulerService::new(options))
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::scheduler::units::UnitResources;
+
 /// A number of bytes: `4096`, `64KiB`, `1MiB`, `2GiB`.
 pub fn bytes(value: &str) -> Result<usize, String> {
     let (digits, unit) = split_unit(value);
@@ -49,6 +51,15 @@ pub fn rate(value: &str) -> Result<f64, String> {
         .ok()
         .filter(|rate| *rate > 0.0 && *rate <= 1e9)
         .ok_or_else(|| format!("'{value}' is not a rate: give requests a second above 0, 5000 or 200k"))
+}
+
+/// Names with commas between: `GPU`, `GPU,TPU`, or nothing for none.
+pub fn unit_resources(value: &str) -> Result<UnitResources, String> {
+    let names = || value.split(',').map(str::trim);
+    if !value.is_empty() && names().any(str::is_empty) {
+        return Err(format!("'{value}' has an empty name: give names with commas between, like GPU,TPU"));
+    }
+    Ok(UnitResources::named(names().filter(|name| !name.is_empty())))
 }
 
 /// The mode of a file in octal: `600`, `0660`.

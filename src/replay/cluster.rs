@@ -6,6 +6,7 @@ use fastrand::Rng;
 
 use super::trace::{ResourceIndex, Trace};
 use crate::scheduler::policy::Policy;
+use crate::scheduler::units::UnitResources;
 use crate::scheduler::view::{View, ViewOptions};
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
@@ -45,8 +46,8 @@ pub struct Cluster<'a> {
 
 impl<'a> Cluster<'a> {
     /// The nodes of the trace, empty and in random order.
-    pub fn new(trace: &'a Trace, policy: Policy, random: &mut Rng) -> Self {
-        let options = ViewOptions { strict: true, nodes_max: trace.nodes.len(), policy };
+    pub fn new(trace: &'a Trace, policy: Policy, unit_resources: UnitResources, random: &mut Rng) -> Self {
+        let options = ViewOptions { strict: true, nodes_max: trace.nodes.len(), policy, unit_resources };
         let mut view = View::new(&options);
         let mut order: Vec<usize> = (0..trace.nodes.len()).collect();
         random.shuffle(&mut order);

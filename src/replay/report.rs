@@ -150,7 +150,7 @@ impl Report<'_> {
     }
 
     fn configuration(&self) -> Value {
-        let Plan { seeds, fill, churn, queue } = self.plan;
+        let Plan { seeds, unit_resources, fill, churn, queue } = self.plan;
         json!({
             "nodes": self.trace.nodes.len(),
             "tasks": self.trace.tasks.len(),
@@ -164,6 +164,7 @@ impl Report<'_> {
             "churn_load": churn.as_ref().map(|churn| churn.load),
             "churn_warmup": churn.as_ref().map(|churn| churn.warmup),
             "churn_measured": churn.as_ref().map(|churn| churn.measured),
+            "unit_resources": unit_resources.names().collect::<Vec<_>>(),
             "queue": queue.is_some(),
         })
     }

@@ -10,12 +10,15 @@ use super::fill::{Fill, FillSummary};
 use super::queue::{Queue, QueueSummary};
 use super::trace::Trace;
 use crate::scheduler::policy::{Parameters, Policy};
+use crate::scheduler::units::UnitResources;
 
 /// Which tests are run, and with which seeds.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// A seed decides the order of nodes and tasks, and what policies choose at random.
     pub seeds: RangeInclusive<u64>,
+    /// Resources whose units are kept apart.
+    pub unit_resources: UnitResources,
     pub fill: Option<Fill>,
     pub churn: Option<Churn>,
     pub queue: Option<Queue>,
@@ -68,7 +71,7 @@ impl Plan {
         // same ones under every policy.
         let start = || {
             let mut random = Rng::with_seed(policy.parameters().seed).fork();
-            (Cluster::new(trace, policy, &mut random), random)
+            (Cluster::new(trace, policy, self.unit_resources.clone(), &mut random), random)
         };
         if let Some(fill) = &self.fill {
             let (mut cluster, mut random) = start();

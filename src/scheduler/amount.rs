@@ -35,7 +35,7 @@ impl Amount {
 
     /// The amount in multiples of 1/10,000.
     #[inline]
-    pub fn units(self) -> i64 {
+    pub const fn units(self) -> i64 {
         self.0
     }
 

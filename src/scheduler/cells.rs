@@ -80,6 +80,8 @@ struct Resource {
     /// The most that any node has reported in total since the resource is known.
     largest: Amount,
     scale: Scale,
+    /// Whether it comes in units, such as devices.
+    is_unit: bool,
 }
 
 impl Default for Resource {
@@ -90,6 +92,7 @@ impl Default for Resource {
             capacity: 0.0,
             largest: Amount::ZERO,
             scale: Scale::default(),
+            is_unit: false,
         }
     }
 }
@@ -149,6 +152,17 @@ impl Cells {
     /// A resource is memory.
     pub fn set_memory(&mut self, resource: ResourceId) {
         self.resources[resource.index()].scale.is_memory = true;
+    }
+
+    /// A resource comes in units.
+    pub fn set_unit(&mut self, resource: ResourceId) {
+        self.resources[resource.index()].is_unit = true;
+    }
+
+    /// Whether a resource comes in units.
+    #[inline]
+    pub fn is_unit(&self, resource: ResourceId) -> bool {
+        self.resources[resource.index()].is_unit
     }
 
     /// Number of nodes that have the resource.

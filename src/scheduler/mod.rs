@@ -15,4 +15,5 @@ pub mod rank_cache;
 pub mod rank_tree;
 pub mod resource_names;
 pub mod selection;
+pub mod units;
 pub mod view;

@@ -10,6 +10,7 @@ use super::changes::{Changes, Position};
 use super::policy::{MEMORY, NodeTerm, Policy, Share};
 use super::rank::Fit;
 use super::resource_names::{ResourceId, ResourceNames};
+use super::units::{UnitResources, Units};
 use crate::wire::NodeId;
 
 /// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
@@ -60,13 +61,19 @@ struct NodeEntry {
     queued: u32,
     /// See [`Node::term`].
     term: NodeTerm,
+    /// Where the units of its unit resources are not as the sum of what is free says.
+    units: Option<Box<UnitsApart>>,
 }
+
+/// The unit resources of a node whose units are not as [`Units::of_sum`] reads them.
+type UnitsApart = Vec<(ResourceId, Units)>;
 
 /// The nodes of a view.
 #[derive(Debug)]
 pub struct NodeTable {
     /// Whose node terms are kept.
     policy: Policy,
+    unit_resources: UnitResources,
     names: ResourceNames,
     cells: Cells,
     nodes: Vec<NodeEntry>,
@@ -83,10 +90,11 @@ pub struct NodeTable {
 }
 
 impl NodeTable {
-    /// A table without nodes that keeps the node terms of a policy.
-    pub fn new(policy: Policy) -> Self {
+    /// A table without nodes that keeps the node terms of a policy, and the units of some resources apart.
+    pub fn new(policy: Policy, unit_resources: UnitResources) -> Self {
         Self {
             policy,
+            unit_resources,
             names: ResourceNames::default(),
             cells: Cells::default(),
             nodes: Vec::new(),
@@ -283,6 +291,9 @@ impl NodeTable {
     pub fn place(&mut self, slot: Slot, demand: &Demand) {
         for &(id, amount) in &demand.entries {
             self.cells.reserve(slot, id, amount);
+            if self.cells.is_unit(id) {
+                self.take_units(slot, id, amount);
+            }
         }
         let node = &mut self.nodes[slot as usize];
         node.queued = node.queued.saturating_add(1);
@@ -302,11 +313,61 @@ impl NodeTable {
         }
         for &(id, amount) in &demand.entries {
             self.cells.unreserve(slot, id, amount);
+            if self.cells.is_unit(id) {
+                self.give_units(slot, id, amount);
+            }
         }
         self.nodes[slot as usize].queued -= 1;
         self.changes.mark(slot);
         self.check();
         Ok(())
+    }
+
+    /// Takes units for a placement that has been reserved. Where they cannot host it, the task waits, and takes none.
+    fn take_units(&mut self, slot: Slot, id: ResourceId, amount: Amount) {
+        let free = self.cells.get(slot, id).free();
+        let mut units = self.units_apart(slot, id).unwrap_or_else(|| Units::of_sum(free.saturating_add(amount)));
+        if units.can_host(amount) {
+            units.take(amount);
+        }
+        self.set_units(slot, id, units);
+    }
+
+    /// Gives units back once a placement is no longer reserved: as much as now is free and was not. Tasks that wait
+    /// take the rest.
+    fn give_units(&mut self, slot: Slot, id: ResourceId, amount: Amount) {
+        let cell = self.cells.get(slot, id);
+        let free_before = cell.free().saturating_sub(amount);
+        let mut units = self.units_apart(slot, id).unwrap_or_else(|| Units::of_sum(free_before));
+        let given = cell.free().saturating_sub(units.sum());
+        if cell.reserved == Amount::ZERO {
+            units = Units::of_sum(cell.free());
+        } else if given > Amount::ZERO {
+            units.give(given, cell.total);
+        }
+        self.set_units(slot, id, units);
+    }
+
+    fn units_apart(&self, slot: Slot, id: ResourceId) -> Option<Units> {
+        let apart = self.nodes[slot as usize].units.as_deref()?;
+        apart.iter().find(|(other, _)| *other == id).map(|&(_, units)| units)
+    }
+
+    /// Remembers the units of a node if the sum does not say the same.
+    fn set_units(&mut self, slot: Slot, id: ResourceId, units: Units) {
+        let is_apart = units != Units::of_sum(self.cells.get(slot, id).free());
+        let node = &mut self.nodes[slot as usize];
+        if !is_apart && node.units.is_none() {
+            return;
+        }
+        let apart = node.units.get_or_insert_default();
+        apart.retain(|(other, _)| *other != id);
+        if is_apart {
+            apart.push((id, units));
+        }
+        if apart.is_empty() {
+            node.units = None;
+        }
     }
 
     fn take_slot(&mut self, node: NodeId) -> Slot {
@@ -329,6 +390,9 @@ impl NodeTable {
             if MEMORY.contains(&name) {
                 self.cells.set_memory(id);
             }
+            if self.unit_resources.contains(name) {
+                self.cells.set_unit(id);
+            }
             id
         });
         match self.last_order.get_mut(place) {
@@ -350,7 +414,9 @@ impl NodeTable {
 
     /// Empties a slot before it is filled again or left.
     fn clear(&mut self, slot: Slot) {
-        self.nodes[slot as usize].queued = 0;
+        let node = &mut self.nodes[slot as usize];
+        node.queued = 0;
+        node.units = None;
         self.cells.clear_row(slot, |id| self.names.release(id));
     }
 
@@ -435,11 +501,25 @@ impl<'a> Node<'a> {
             if cell.total < amount {
                 return Fit::Infeasible;
             }
-            if cell.free() < amount {
+            if cell.free() < amount || !self.can_units_host(id, amount) {
                 fit = Fit::Queues;
             }
         }
         fit
+    }
+
+    /// Whether the units of a resource can host an amount, if it comes in units and as much is free.
+    #[inline]
+    fn can_units_host(self, id: ResourceId, amount: Amount) -> bool {
+        self.table.nodes[self.slot as usize].units.is_none()
+            || self.table.units_apart(self.slot, id).is_none_or(|units| units.can_host(amount))
+    }
+
+    /// What is free of each unit of a resource; `None` of a resource that does not come in units.
+    #[inline]
+    pub fn units(self, id: ResourceId) -> Option<Units> {
+        let units = || self.table.units_apart(self.slot, id).unwrap_or_else(|| Units::of_sum(self.cell(id).free()));
+        self.table.cells.is_unit(id).then(units)
     }
 
     /// The part of every score that depends on the node alone.

@@ -269,9 +269,9 @@ fn of(amount: Amount) -> f32 {
 
 /// How much stranded resources weigh in [`binpack`], and how much what is left over.
 const BINPACK_STRANDED: f32 = 0.5;
-const BINPACK_LEFTOVER: f32 = 0.3;
+const BINPACK_LEFTOVER: f32 = 0.2;
 
-/// The default: `ΔF + 0.5 ΔW - 0.3 L`, where Δ is before less after the placement, F the
+/// The default: `ΔF + 0.5 ΔW - 0.2 L`, where Δ is before less after the placement, F the
 /// [fragmentation](Profile::common_fragmentation) by the common demands, W what is [stranded](Profile::stranded), and L
 /// what is [left over](Profile::leftover) afterwards. Without L a cluster fills a little more, but blocks large
 /// tasks once others leave.
@@ -297,7 +297,8 @@ fn stranded(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
 fn fragmentation(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let profile = scoring.profile;
     let (before, after) = profile.free(node, scoring.demand);
-    profile.fragmentation(&before) - profile.fragmentation(&after)
+    let (units_before, units_after) = profile.scarcest_units(node, scoring.demand);
+    profile.fragmentation(&before, units_before.as_ref()) - profile.fragmentation(&after, units_after.as_ref())
 }
 
 /// Best fit: `-Σ_k (f_k - r_k) / m_k`, over all resources of the node but memory, which there is plenty of where CPUs and
@@ -394,6 +395,7 @@ mod tests {
     use super::*;
     use crate::scheduler::node_table::NodeTable;
     use crate::scheduler::profile::Count;
+    use crate::scheduler::units::UnitResources;
     use crate::wire::NodeId;
 
     type Resources<'a> = &'a [(&'a str, f64)];
@@ -405,7 +407,7 @@ mod tests {
     /// Scores a demand on each of some nodes, after placing what is placed on the nodes by their index.
     fn scores(policy: &str, nodes: &[Resources], placed: &[(u32, Resources)], demand: Resources) -> Vec<f32> {
         let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
-        let mut table = NodeTable::new(policy);
+        let mut table = NodeTable::new(policy, UnitResources::default());
         for (index, node) in nodes.iter().enumerate() {
             table.report(NodeId(index as i64), on_wire(node));
         }

@@ -7,6 +7,7 @@
 use super::amount::Amount;
 use super::node_table::{Demand, Node, NodeTable};
 use super::resource_names::ResourceId;
+use super::units::Units;
 
 /// Resources that a profile looks at, at most: those that matter are far fewer.
 pub const RESOURCES_MAX: usize = 8;
@@ -16,6 +17,9 @@ pub const REFRESH_INTERVAL: u64 = 500;
 
 /// Kinds of tasks that a profile looks at, at most: as many as there are classes.
 pub const KINDS_MAX: usize = 256;
+
+/// A whole of a resource, in units of the amount.
+const WHOLE: f32 = Amount::WHOLE.units() as f32;
 
 /// The place of the scarcest resource in a profile.
 const SCARCEST: usize = 0;
@@ -212,6 +216,21 @@ impl Profile {
         (before, after)
     }
 
+    /// What is free of the units of the scarcest resource on a node, and what would be with the demand placed there, if it
+    /// comes in units and not all of them are whole: else the sum says the same.
+    #[inline]
+    pub fn scarcest_units(&self, node: Node<'_>, demand: &Demand) -> (Option<Units>, Option<Units>) {
+        let Some(scarcest) = self.resources.first() else { return (None, None) };
+        let Some(before) = node.units(scarcest.id) else { return (None, None) };
+        let mut after = before;
+        let amount = demand.amount(scarcest.id);
+        if before.can_host(amount) {
+            after.take(amount);
+        }
+        let unless_whole = |units: Units| (!units.are_whole()).then_some(units);
+        (unless_whole(before), unless_whole(after))
+    }
+
     /// Stranded resources of a node where `free` is free: `N Σ_k s_k (f_k - D_k t) / C_k` with `t = min_k f_k / D_k`,
     /// what the average task that asks for the scarcest resource could never use there.
     #[inline]
@@ -236,23 +255,28 @@ impl Profile {
     }
 
     /// Fragmentation of a node where `free` is free: `f_q` of the scarcest resource q times the share of demands
-    /// that cannot use it there, because they do not fit or do not ask for q.
+    /// that cannot use it there, because they do not fit or do not ask for q. Where q comes in units, a demand that fits cannot
+    /// use those units [of which it takes more](Units::unusable).
     #[inline]
-    pub fn fragmentation(&self, free: &Vector) -> f32 {
-        self.scarcest_free(free) * (self.unrelated + self.all.unfit(free))
+    pub fn fragmentation(&self, free: &Vector, units: Option<&Units>) -> f32 {
+        let unusable = match units {
+            None => scarcest_free(free) * self.all.unfit(free),
+            Some(units) => self.all.unusable(free, units),
+        };
+        scarcest_free(free) * self.unrelated + unusable
     }
 
-    /// As [`Profile::fragmentation`], of the common kinds alone, each with the weight of its demand for q.
+    /// As [`Profile::fragmentation`] of sums, of the common kinds alone, each with the weight of its demand for q.
     #[inline]
     pub fn common_fragmentation(&self, free: &Vector) -> f32 {
-        self.scarcest_free(free) * self.common.unfit(free)
+        scarcest_free(free) * self.common.unfit(free)
     }
+}
 
-    /// `f_q` in wholes.
-    #[inline]
-    fn scarcest_free(&self, free: &Vector) -> f32 {
-        free[SCARCEST] / Amount::WHOLE.units() as f32
-    }
+/// `f_q` in wholes.
+#[inline]
+fn scarcest_free(free: &Vector) -> f32 {
+    free[SCARCEST] / WHOLE
 }
 
 impl Resource {
@@ -276,6 +300,19 @@ impl Kinds {
         }
         self.places.push(place);
         self.resources = resources.len();
+    }
+
+    /// What the kinds cannot use of the units of the scarcest resource, in wholes, by their weights.
+    fn unusable(&self, free: &Vector, units: &Units) -> f32 {
+        let kinds = self.groups.iter().flat_map(|group| (0..LANES).map(move |lane| (group, lane)));
+        let unusable = kinds.map(|(group, lane)| {
+            let demanded = Amount::from_units(group.amounts[SCARCEST][lane] as i64);
+            let amounts = group.amounts[..self.resources].iter().map(|amounts| amounts[lane]);
+            let fits = amounts.zip(free).all(|(amount, free)| amount <= *free) && units.can_host(demanded);
+            let unusable = if fits { units.unusable(demanded).units() as f32 / WHOLE } else { scarcest_free(free) };
+            group.weights[lane] * unusable
+        });
+        unusable.sum()
     }
 
     /// The weight of the kinds that do not fit into what is free.

@@ -7,11 +7,12 @@ use super::policy::{Policy, Scoring, Selection};
 use super::rank::Rank;
 use super::rank_cache::RankCache;
 use super::selection::Selector;
+use super::units::UnitResources;
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
 
 /// How a view behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ViewOptions {
     /// Only free nodes count; else a task may queue on a feasible one.
     pub strict: bool,
@@ -19,6 +20,8 @@ pub struct ViewOptions {
     pub nodes_max: usize,
     /// Which of the nodes that fit is taken.
     pub policy: Policy,
+    /// Resources that come in units, such as devices: see [`units`](super::units).
+    pub unit_resources: UnitResources,
 }
 
 /// A view has as many nodes as it may have.
@@ -45,7 +48,7 @@ impl View {
     /// A view without nodes.
     pub fn new(options: &ViewOptions) -> Self {
         Self {
-            table: NodeTable::new(options.policy),
+            table: NodeTable::new(options.policy, options.unit_resources.clone()),
             cache: RankCache::default(),
             selector: Selector::new(options.policy.parameters()),
             demand: Demand::default(),
