@@ -86,35 +86,95 @@ pub enum NameError {
     ControlCharacter,
 }
 
+impl NameError {
+    /// The error in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "a name longer than 255 bytes",
+            Self::NotUtf8 => "a name that is not UTF-8",
+            Self::ControlCharacter => "a name with control characters",
+        }
+    }
+}
+
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "longer than 255 bytes",
-            Self::NotUtf8 => "not UTF-8",
-            Self::ControlCharacter => "has control characters",
-        })
+        f.write_str(self.as_str())
     }
 }
 
 impl std::error::Error for NameError {}
 
-/// What is wrong with the request of an extension, with the name of the field where it is in one.
+/// A field of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    Version,
+    View,
+    Owner,
+    Token,
+    NodeId,
+    Available,
+    Total,
+    Resources,
+    Count,
+    Strategy,
+    Flags,
+    Demands,
+    Policy,
+    Preferred,
+    Avoided,
+    Demand,
+    On,
+}
+
+impl Field {
+    /// What people call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::View => "view",
+            Self::Owner => "owner",
+            Self::Token => "token",
+            Self::NodeId => "node ID",
+            Self::Available => "available",
+            Self::Total => "total",
+            Self::Resources => "resources",
+            Self::Count => "count",
+            Self::Strategy => "strategy",
+            Self::Flags => "flags",
+            Self::Demands => "demands",
+            Self::Policy => "policy",
+            Self::Preferred => "preferred",
+            Self::Avoided => "avoided",
+            Self::Demand => "demand",
+            Self::On => "on",
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is wrong with the request of an extension, and in which field. Small, since it is part of every result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtensionError {
     /// The message ends inside this field, or before it.
-    CutShort(&'static str),
+    CutShort(Field),
     /// Bytes after the last field.
     TrailingBytes,
     /// An update of node -1, Ray's nil.
     NodeIdNil,
     /// A list of resources is malformed.
-    Resources(&'static str, ResourcesError),
+    Resources(Field, ResourcesError),
     /// Neither on nor off.
     Switch(u8),
     /// A version that is not spoken.
     Version(u16),
     /// A name that is refused.
-    Name(&'static str, NameError),
+    Name(Field, NameError),
     /// No strategy.
     Strategy(u8),
     /// Flags with reserved bits.

@@ -1,6 +1,6 @@
 //! The fields that requests of extensions are made of.
 
-use super::error::{ExtensionError, NameError};
+use super::error::{ExtensionError, Field, NameError};
 use super::{SCHEDULE_MANY_MAX, reply};
 use crate::wire::NodeId;
 use crate::wire::resources::{Meaning, Resources};
@@ -44,6 +44,11 @@ impl<'a> NodeIds<'a> {
             _ => None,
         }
     }
+
+    /// The IDs whose bytes these are.
+    pub fn from_chunks(chunks: &'a [[u8; NodeId::LENGTH]]) -> Self {
+        Self { chunks }
+    }
 }
 
 impl Iterator for NodeIds<'_> {
@@ -71,15 +76,13 @@ pub struct Demands<'a> {
 
 impl<'a> Demands<'a> {
     /// Checks the first `count` lists in `bytes`, each with its length before it, and returns what follows them too.
-    ///
-    /// `field` is what an error calls them.
-    pub fn parse(count: u16, bytes: &'a [u8], field: &'static str) -> Result<(Self, &'a [u8]), ExtensionError> {
+    pub fn parse(count: u16, bytes: &'a [u8]) -> Result<(Self, &'a [u8]), ExtensionError> {
         if usize::from(count) > SCHEDULE_MANY_MAX {
             return Err(ExtensionError::Entries(count));
         }
         let mut fields = Fields::new(bytes);
         for _ in 0..count {
-            fields.list(Meaning::Demand, field)?;
+            fields.list(Meaning::Demand, Field::Demands)?;
         }
         let (lists, after) = bytes.split_at(bytes.len() - fields.rest.len());
         Ok((Self { count, lists }, after))
@@ -97,7 +100,7 @@ impl<'a> Iterator for Demands<'a> {
     fn next(&mut self) -> Option<Resources<'a>> {
         self.count = self.count.checked_sub(1)?;
         let mut fields = Fields::new(self.lists);
-        let demand = fields.list(Meaning::Demand, "demands");
+        let demand = fields.list(Meaning::Demand, Field::Demands);
         debug_assert!(demand.is_ok(), "the lists were checked when they were parsed");
         self.lists = fields.rest;
         demand.ok()
@@ -130,75 +133,75 @@ impl<'a> Fields<'a> {
         if self.rest.is_empty() { Ok(()) } else { Err(ExtensionError::TrailingBytes) }
     }
 
-    fn bytes(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], ExtensionError> {
+    fn bytes(&mut self, length: usize, field: Field) -> Result<&'a [u8], ExtensionError> {
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or(ExtensionError::CutShort(field))?;
         self.rest = rest;
         Ok(bytes)
     }
 
-    fn array<const LENGTH: usize>(&mut self, field: &'static str) -> Result<[u8; LENGTH], ExtensionError> {
+    fn array<const LENGTH: usize>(&mut self, field: Field) -> Result<[u8; LENGTH], ExtensionError> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or(ExtensionError::CutShort(field))?;
         self.rest = rest;
         Ok(*bytes)
     }
 
-    pub(super) fn u8(&mut self, field: &'static str) -> Result<u8, ExtensionError> {
+    pub(super) fn u8(&mut self, field: Field) -> Result<u8, ExtensionError> {
         self.array(field).map(u8::from_le_bytes)
     }
 
-    pub(super) fn u16(&mut self, field: &'static str) -> Result<u16, ExtensionError> {
+    pub(super) fn u16(&mut self, field: Field) -> Result<u16, ExtensionError> {
         self.array(field).map(u16::from_le_bytes)
     }
 
-    pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, ExtensionError> {
+    pub(super) fn u32(&mut self, field: Field) -> Result<u32, ExtensionError> {
         self.array(field).map(u32::from_le_bytes)
     }
 
-    pub(super) fn node_id(&mut self, field: &'static str) -> Result<NodeId, ExtensionError> {
+    pub(super) fn node_id(&mut self, field: Field) -> Result<NodeId, ExtensionError> {
         self.array(field).map(i64::from_le_bytes).map(NodeId)
     }
 
-    pub(super) fn node_ids(&mut self, field: &'static str) -> Result<NodeIds<'a>, ExtensionError> {
+    pub(super) fn node_ids(&mut self, field: Field) -> Result<NodeIds<'a>, ExtensionError> {
         let count = self.u8(field)?;
         let (chunks, _) = self.bytes(usize::from(count) * NodeId::LENGTH, field)?.as_chunks();
-        Ok(NodeIds { chunks })
+        Ok(NodeIds::from_chunks(chunks))
     }
 
-    pub(super) fn list(&mut self, meaning: Meaning, field: &'static str) -> Result<Resources<'a>, ExtensionError> {
+    pub(super) fn list(&mut self, meaning: Meaning, field: Field) -> Result<Resources<'a>, ExtensionError> {
         let length = self.u32(field)?;
         // What does not fit the machine's addresses does not fit the message.
         let bytes = self.bytes(usize::try_from(length).unwrap_or(usize::MAX), field)?;
         Resources::parse(bytes, meaning).map_err(|error| ExtensionError::Resources(field, error))
     }
 
-    pub(super) fn demands(&mut self, field: &'static str) -> Result<Demands<'a>, ExtensionError> {
-        let count = self.u16(field)?;
-        let (demands, rest) = Demands::parse(count, self.rest, field)?;
+    pub(super) fn demands(&mut self) -> Result<Demands<'a>, ExtensionError> {
+        let count = self.u16(Field::Count)?;
+        let (demands, rest) = Demands::parse(count, self.rest)?;
         self.rest = rest;
         Ok(demands)
     }
 
-    pub(super) fn name(&mut self, field: &'static str) -> Result<Name<'a>, ExtensionError> {
+    pub(super) fn name(&mut self, field: Field) -> Result<Name<'a>, ExtensionError> {
         let length = self.u8(field)?;
         let bytes = self.bytes(usize::from(length), field)?;
         let name = std::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8).and_then(Name::new);
         name.map_err(|error| ExtensionError::Name(field, error))
     }
 
-    pub(super) fn token(&mut self, field: &'static str) -> Result<&'a [u8], ExtensionError> {
+    pub(super) fn token(&mut self, field: Field) -> Result<&'a [u8], ExtensionError> {
         let length = self.u16(field)?;
         self.bytes(usize::from(length), field)
     }
 
     pub(super) fn flags(&mut self, known: u8) -> Result<u8, ExtensionError> {
-        match self.u8("flags")? {
+        match self.u8(Field::Flags)? {
             flags if flags & !known != 0 => Err(ExtensionError::Flags(flags)),
             flags => Ok(flags),
         }
     }
 
     pub(super) fn switch(&mut self) -> Result<bool, ExtensionError> {
-        match self.u8("on")? {
+        match self.u8(Field::On)? {
             0 => Ok(false),
             1 => Ok(true),
             other => Err(ExtensionError::Switch(other)),

@@ -21,7 +21,7 @@ pub mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use self::error::{ErrorCode, ExtensionError, NameError};
+pub use self::error::{ErrorCode, ExtensionError, Field, NameError};
 pub use self::fields::{Demands, Name, NodeIds, append_list};
 
 use self::fields::{Fields, append_name, append_nodes, append_token};
@@ -185,48 +185,52 @@ impl<'a> Extension<'a> {
         let extension = match code {
             Code::Hello => {
                 // How other versions go on is not known.
-                match fields.u16("version")? {
+                match fields.u16(Field::Version)? {
                     VERSION => {}
                     version => return Err(ExtensionError::Version(version)),
                 }
-                Self::Hello { view: fields.name("view")?, owner: fields.name("owner")?, token: fields.token("token")? }
+                Self::Hello {
+                    view: fields.name(Field::View)?,
+                    owner: fields.name(Field::Owner)?,
+                    token: fields.token(Field::Token)?,
+                }
             }
             Code::UpdateNode => {
-                let node = fields.node_id("node ID")?;
+                let node = fields.node_id(Field::NodeId)?;
                 if node == NodeId::NIL {
                     return Err(ExtensionError::NodeIdNil);
                 }
-                let available = fields.list(Meaning::Report, "available")?;
-                let total = fields.list(Meaning::Report, "total")?;
+                let available = fields.list(Meaning::Report, Field::Available)?;
+                let total = fields.list(Meaning::Report, Field::Total)?;
                 Self::UpdateNode { node, available, total: Some(total).filter(|total| *total != Resources::EMPTY) }
             }
             Code::Release => Self::Release {
-                node: fields.node_id("node ID")?,
-                resources: fields.list(Meaning::Demand, "resources")?,
-                count: fields.u32("count")?,
+                node: fields.node_id(Field::NodeId)?,
+                resources: fields.list(Meaning::Demand, Field::Resources)?,
+                count: fields.u32(Field::Count)?,
             },
             Code::ScheduleMany => {
-                let strategy = fields.u8("strategy")?;
+                let strategy = fields.u8(Field::Strategy)?;
                 let strategy = Strategy::from_byte(strategy).ok_or(ExtensionError::Strategy(strategy))?;
                 let flags = fields.flags(STRICT)?;
-                Self::ScheduleMany { strategy, strict: flags & STRICT != 0, demands: fields.demands("demands")? }
+                Self::ScheduleMany { strategy, strict: flags & STRICT != 0, demands: fields.demands()? }
             }
             Code::ScheduleWithHints => {
                 let flags = fields.flags(STRICT | DRY_RUN)?;
                 Self::ScheduleWithHints {
                     strict: flags & STRICT != 0,
                     dry_run: flags & DRY_RUN != 0,
-                    policy: fields.u8("policy")?,
-                    preferred: fields.node_ids("preferred")?,
-                    avoided: fields.node_ids("avoided")?,
-                    demand: fields.list(Meaning::Demand, "demand")?,
+                    policy: fields.u8(Field::Policy)?,
+                    preferred: fields.node_ids(Field::Preferred)?,
+                    avoided: fields.node_ids(Field::Avoided)?,
+                    demand: fields.list(Meaning::Demand, Field::Demand)?,
                 }
             }
             Code::Explain => {
                 let demand = Resources::parse(fields.rest(), Meaning::Demand);
-                Self::Explain { demand: demand.map_err(|error| ExtensionError::Resources("demand", error))? }
+                Self::Explain { demand: demand.map_err(|error| ExtensionError::Resources(Field::Demand, error))? }
             }
-            Code::Drain => Self::Drain { node: fields.node_id("node ID")?, on: fields.switch()? },
+            Code::Drain => Self::Drain { node: fields.node_id(Field::NodeId)?, on: fields.switch()? },
             Code::Stats => Self::Stats,
             Code::Ping => Self::Ping { payload: fields.rest() },
         };

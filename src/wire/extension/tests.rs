@@ -38,7 +38,7 @@ fn well_formed() -> Vec<(&'static str, Vec<u8>, Extension<'static>)> {
     let one_a = Resources::parse(ONE_A, Meaning::Demand).unwrap();
     let name = |name| Name::new(name).unwrap();
     let nodes = |bytes| NodeIds::parse(bytes).unwrap();
-    let demands = |count, bytes| Demands::parse(count, bytes, "demands").unwrap().0;
+    let demands = |count, bytes| Demands::parse(count, bytes).unwrap().0;
     let long: &str = "µ".repeat(127).leak();
     let many: &[u8] = NODE_7.repeat(255).leak();
     let most: &[u8] = [0; 4].repeat(SCHEDULE_MANY_MAX).leak();
@@ -193,7 +193,7 @@ fn a_message_cut_anywhere_is_malformed() {
         for cut in cuts {
             match (parse(&message[..cut]), extension.code()) {
                 (Err(RequestError::Extension(ExtensionError::CutShort(_))), _) => {}
-                (Err(RequestError::Extension(ExtensionError::Resources("demand", _))), Code::Explain) => {}
+                (Err(RequestError::Extension(ExtensionError::Resources(Field::Demand, _))), Code::Explain) => {}
                 (Ok(Extension::Explain { .. }), Code::Explain) => assert_eq!(cut, 1),
                 (Ok(Extension::Ping { payload }), Code::Ping) => assert_eq!(payload, &message[1..cut]),
                 (other, _) => panic!("{name}, {cut} bytes of {}: {other:?}", message.len()),
@@ -223,41 +223,41 @@ fn malformed_messages_are_refused_for_their_first_fault() {
     let cases: Vec<(&str, Vec<u8>, ExtensionError)> = vec![
         ("hello, version 1", b"\x10\x01\x00\x00\x00\x00\x00".to_vec(), ExtensionError::Version(1)),
         ("hello, a version to come", b"\x10\x03\x00whatever".to_vec(), ExtensionError::Version(3)),
-        ("hello, view cut", b"\x10\x02\x00\xffv".to_vec(), ExtensionError::CutShort("view")),
-        ("hello, owner cut", b"\x10\x02\x00\x01v\x02o".to_vec(), ExtensionError::CutShort("owner")),
-        ("hello, token cut", b"\x10\x02\x00\x00\x00\xff\xfft".to_vec(), ExtensionError::CutShort("token")),
+        ("hello, view cut", b"\x10\x02\x00\xffv".to_vec(), ExtensionError::CutShort(Field::View)),
+        ("hello, owner cut", b"\x10\x02\x00\x01v\x02o".to_vec(), ExtensionError::CutShort(Field::Owner)),
+        ("hello, token cut", b"\x10\x02\x00\x00\x00\xff\xfft".to_vec(), ExtensionError::CutShort(Field::Token)),
         (
             "hello, view not UTF-8",
             b"\x10\x02\x00\x01\xc2\x00\x00\x00".to_vec(),
-            ExtensionError::Name("view", NameError::NotUtf8),
+            ExtensionError::Name(Field::View, NameError::NotUtf8),
         ),
         (
             "hello, owner with a line feed",
             b"\x10\x02\x00\x00\x01\n\x00\x00".to_vec(),
-            ExtensionError::Name("owner", NameError::ControlCharacter),
+            ExtensionError::Name(Field::Owner, NameError::ControlCharacter),
         ),
         ("update of nil", [b"\x11", NODE_NIL, b"\0\0\0\0\0\0\0\0"].concat(), ExtensionError::NodeIdNil),
         (
             "update, list longer than the message",
             update(&[b"\xff\xff\xff\xff", ONE_A]),
-            ExtensionError::CutShort("available"),
+            ExtensionError::CutShort(Field::Available),
         ),
-        ("update, list one longer", update(&[b"\x0b\0\0\0", ONE_A]), ExtensionError::CutShort("available")),
+        ("update, list one longer", update(&[b"\x0b\0\0\0", ONE_A]), ExtensionError::CutShort(Field::Available)),
         (
             "update, list one shorter",
             update(&[b"\x09\0\0\0", ONE_A, b"\0\0\0\0"]),
-            in_list("available", ResourcesError::AmountCutShort),
+            in_list(Field::Available, ResourcesError::AmountCutShort),
         ),
         (
             "update, available",
             update(&[&not_finite, &list(b"")]),
-            in_list("available", ResourcesError::AmountNotFinite),
+            in_list(Field::Available, ResourcesError::AmountNotFinite),
         ),
-        ("update, total", update(&[&list(b""), &half]), in_list("total", ResourcesError::AmountCutShort)),
+        ("update, total", update(&[&list(b""), &half]), in_list(Field::Total, ResourcesError::AmountCutShort)),
         (
             "release, negative",
             [b"\x12", NODE_7, &negative, b"\x01\0\0\0"].concat(),
-            in_list("resources", ResourcesError::AmountNegative),
+            in_list(Field::Resources, ResourcesError::AmountNegative),
         ),
         ("many, strategy", b"\x13\x05\x00\x00\x00".to_vec(), ExtensionError::Strategy(5)),
         ("many, strategy and flags", b"\x13\xff\xff\x00\x00".to_vec(), ExtensionError::Strategy(255)),
@@ -268,23 +268,31 @@ fn malformed_messages_are_refused_for_their_first_fault() {
             ExtensionError::Entries(10_001),
         ),
         ("many, far too many", b"\x13\x00\x00\xff\xff".to_vec(), ExtensionError::Entries(65_535)),
-        ("many, fewer than said", b"\x13\x00\x00\x02\x00\0\0\0\0".to_vec(), ExtensionError::CutShort("demands")),
+        ("many, fewer than said", b"\x13\x00\x00\x02\x00\0\0\0\0".to_vec(), ExtensionError::CutShort(Field::Demands)),
         (
             "many, the last one negative",
             [b"\x13\x00\x00\x02\x00\0\0\0\0", &negative[..]].concat(),
-            in_list("demands", ResourcesError::AmountNegative),
+            in_list(Field::Demands, ResourcesError::AmountNegative),
         ),
         ("hints, flags", with_hints(b"\x04\x00\x00\x00\0\0\0\0"), ExtensionError::Flags(4)),
         ("hints, all flags", with_hints(b"\xff\x00\x00\x00\0\0\0\0"), ExtensionError::Flags(255)),
-        ("hints, preferred cut", with_hints(b"\x00\x00\x011234567"), ExtensionError::CutShort("preferred")),
-        ("hints, avoided cut", with_hints(b"\x00\x00\x00\x02123456781234567"), ExtensionError::CutShort("avoided")),
+        ("hints, preferred cut", with_hints(b"\x00\x00\x011234567"), ExtensionError::CutShort(Field::Preferred)),
+        (
+            "hints, avoided cut",
+            with_hints(b"\x00\x00\x00\x02123456781234567"),
+            ExtensionError::CutShort(Field::Avoided),
+        ),
         (
             "hints, negative",
             with_hints(&[b"\x00\x00\x00\x00", &negative[..]].concat()),
-            in_list("demand", ResourcesError::AmountNegative),
+            in_list(Field::Demand, ResourcesError::AmountNegative),
         ),
-        ("explain, key alone", b"\x15CPU".to_vec(), in_list("demand", ResourcesError::KeyUnterminated)),
-        ("explain, negative", [b"\x15", &negative[4..]].concat(), in_list("demand", ResourcesError::AmountNegative)),
+        ("explain, key alone", b"\x15CPU".to_vec(), in_list(Field::Demand, ResourcesError::KeyUnterminated)),
+        (
+            "explain, negative",
+            [b"\x15", &negative[4..]].concat(),
+            in_list(Field::Demand, ResourcesError::AmountNegative),
+        ),
         ("drain, neither on nor off", [b"\x16", NODE_7, b"\x02"].concat(), ExtensionError::Switch(2)),
         ("stats of something", b"\x17\x00".to_vec(), ExtensionError::TrailingBytes),
     ];
@@ -296,13 +304,13 @@ fn malformed_messages_are_refused_for_their_first_fault() {
 #[test]
 fn faults_have_the_code_that_programs_look_for() {
     let cases = [
-        (ExtensionError::CutShort("view"), ErrorCode::Malformed),
+        (ExtensionError::CutShort(Field::View), ErrorCode::Malformed),
         (ExtensionError::TrailingBytes, ErrorCode::Malformed),
         (ExtensionError::NodeIdNil, ErrorCode::Malformed),
-        (ExtensionError::Resources("demand", ResourcesError::KeyEmpty), ErrorCode::Malformed),
+        (ExtensionError::Resources(Field::Demand, ResourcesError::KeyEmpty), ErrorCode::Malformed),
         (ExtensionError::Switch(2), ErrorCode::Malformed),
         (ExtensionError::Version(3), ErrorCode::UnsupportedVersion),
-        (ExtensionError::Name("view", NameError::NotUtf8), ErrorCode::BadName),
+        (ExtensionError::Name(Field::View, NameError::NotUtf8), ErrorCode::BadName),
         (ExtensionError::Strategy(5), ErrorCode::UnknownStrategy),
         (ExtensionError::Flags(4), ErrorCode::ReservedFlags),
         (ExtensionError::Entries(10_001), ErrorCode::TooManyEntries),
