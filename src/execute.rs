@@ -85,6 +85,11 @@ impl SchedulerService {
                 view.remove(node);
                 (Reply::Done, None)
             }
+            // None is served yet: the answer is the one to any code that is not known.
+            Request::Extension(extension) => {
+                let error = RequestError::UnknownCode(extension.code() as u8);
+                (Reply::Refused, Some(Refusal::Malformed(error)))
+            }
         }
     }
 }

@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn what_is_given_back_makes_units_whole_where_it_can() {
         // What is taken of two units, what is given back, what is free then.
-        let cases: [(&[f64], f64, (i64, &[f64])); 6] = [
+        type Case = (&'static [f64], f64, (i64, &'static [f64]));
+        let cases: [Case; 6] = [
             (&[0.6, 0.6], 0.6, (1, &[0.4])),
             (&[0.6, 0.7], 0.7, (1, &[0.4])),
             (&[0.5, 0.4, 0.5], 0.4, (0, &[0.1, 0.9])),

@@ -2,10 +2,11 @@
 //!
 //! Every message, in both directions, is a [`frame`]: an 8-byte length and that many bytes. The server
 //! reads [`request`]s and writes [`reply`]s; clients do the reverse. A list of [`resources`] is the body
-//! of most requests.
+//! of most requests. What version 1 of the protocol does not have is an [`extension`].
 //!
 //! `PROTOCOL.md` in this folder describes the protocol as a whole.
 
+pub mod extension;
 pub mod frame;
 pub mod reply;
 pub mod request;

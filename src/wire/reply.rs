@@ -9,8 +9,8 @@
 use super::NodeId;
 use super::frame::PREFIX_LENGTH;
 
-const DONE: u8 = 0x0;
-const REFUSED: u8 = 0x1;
+pub(super) const DONE: u8 = 0x0;
+pub(super) const REFUSED: u8 = 0x1;
 
 /// What the server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

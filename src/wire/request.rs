@@ -1,4 +1,4 @@
-//! Requests, version 1 of the protocol.
+//! Requests: those of version 1 of the protocol are here, others are an [`extension`](super::extension)'s.
 //!
 //! | message | body |
 //! |---|---|
@@ -9,6 +9,7 @@
 use std::fmt;
 
 use super::NodeId;
+use super::extension::{Code, Extension, ExtensionError};
 use super::frame;
 use super::resources::{self, Meaning, Resources, ResourcesError};
 use crate::scheduler::amount::Amount;
@@ -27,9 +28,11 @@ pub enum Request<'a> {
     RemoveNode { node: NodeId },
     /// Which node should run a task that asks for this?
     Schedule { demand: Resources<'a> },
+    /// What version 1 does not know.
+    Extension(Extension<'a>),
 }
 
-/// Why a message is not a request. Answered `[0x1]`; nothing is changed and the connection goes on.
+/// Why a message is not a request. Nothing is changed and the connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
     /// A message of no bytes.
@@ -44,11 +47,14 @@ pub enum RequestError {
     NodeIdNil,
     /// The list of resources is malformed.
     Resources(ResourcesError),
+    /// The request of an extension cannot be carried out as it is. Unlike the others, which are answered `[0x1]`, it
+    /// is answered with the error's code and text.
+    Extension(ExtensionError),
 }
 
 impl RequestError {
     /// Number of reasons that [`RequestError::index`] tells apart.
-    pub const REASONS: usize = 11;
+    pub const REASONS: usize = 12;
 
     /// A small number for the reason (not for its details), to log each once and count each.
     pub fn index(self) -> usize {
@@ -59,6 +65,7 @@ impl RequestError {
             Self::TrailingBytes => 3,
             Self::NodeIdNil => 4,
             Self::Resources(error) => 5 + error as usize,
+            Self::Extension(_) => 11,
         }
     }
 }
@@ -72,6 +79,7 @@ impl fmt::Display for RequestError {
             Self::TrailingBytes => f.write_str("bytes after the node ID of a remove"),
             Self::NodeIdNil => f.write_str("an add of node -1, which is Ray's nil"),
             Self::Resources(error) => error.fmt(f),
+            Self::Extension(error) => error.fmt(f),
         }
     }
 }
@@ -81,6 +89,12 @@ impl std::error::Error for RequestError {}
 impl From<ResourcesError> for RequestError {
     fn from(error: ResourcesError) -> Self {
         Self::Resources(error)
+    }
+}
+
+impl From<ExtensionError> for RequestError {
+    fn from(error: ExtensionError) -> Self {
+        Self::Extension(error)
     }
 }
 
@@ -103,8 +117,15 @@ impl<'a> Request<'a> {
                 (node, []) => Ok(Self::RemoveNode { node }),
                 _ => Err(RequestError::TrailingBytes),
             },
-            code => Err(RequestError::UnknownCode(code)),
+            code => Self::parse_extension(code, body),
         }
+    }
+
+    /// Kept apart, so that it costs the requests of version 1 nothing.
+    #[cold]
+    fn parse_extension(code: u8, body: &'a [u8]) -> Result<Self, RequestError> {
+        let code = Code::from_byte(code).ok_or(RequestError::UnknownCode(code))?;
+        Ok(Self::Extension(Extension::parse(code, body)?))
     }
 }
 
@@ -115,7 +136,7 @@ fn split_node_id(body: &[u8]) -> Result<(NodeId, &[u8]), RequestError> {
 }
 
 /// Appends a whole frame to `out`, its message written by `write`.
-fn append_frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn append_frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&frame::prefix(0));
     write(out);
@@ -209,6 +230,7 @@ mod tests {
             ResourcesError::AmountCutShort.into(),
             ResourcesError::AmountNotFinite.into(),
             ResourcesError::AmountNegative.into(),
+            ExtensionError::TrailingBytes.into(),
         ];
         for error in errors {
             assert!(!std::mem::replace(&mut seen[error.index()], true), "{error:?}");
