@@ -23,8 +23,11 @@ impl Amount {
     #[inline]
     pub fn from_f64(value: f64) -> Self {
         debug_assert!(value.is_finite());
-        // `as` stops at the ends of the range.
-        Self((value * UNITS_PER_WHOLE).round() as i64)
+        // As `f64::round` does, which is a call of a function. `as` stops at the ends of the range.
+        let units = value * UNITS_PER_WHOLE;
+        let whole = units as i64;
+        let rest = units - whole as f64;
+        Self(whole.saturating_add(i64::from(rest >= 0.5) - i64::from(rest <= -0.5)))
     }
 
     /// The nearest double: exact in whole multiples of 1/10,000 up to 9e11, and it comes back as this amount.
