@@ -82,15 +82,21 @@ impl RankTree {
     pub fn set(&mut self, slot: Slot, rank: Option<Rank>) {
         let mut index = slot as usize;
         let mut bits = rank.map_or(INFEASIBLE, Rank::bits);
-        for level in &mut self.levels {
-            let group = &mut level[index / FAN_OUT];
-            let entry = &mut group[index % FAN_OUT];
-            if *entry == bits {
+        let mut old = std::mem::replace(&mut self.levels[0][index / FAN_OUT][index % FAN_OUT], bits);
+        for level in 1..self.levels.len() {
+            index /= FAN_OUT;
+            let greatest_before = self.levels[level][index / FAN_OUT][index % FAN_OUT];
+            if bits < greatest_before {
+                if old < greatest_before {
+                    return;
+                }
+                bits = greatest(&self.levels[level - 1][index]);
+            }
+            if bits == greatest_before {
                 return;
             }
-            *entry = bits;
-            bits = greatest(group);
-            index /= FAN_OUT;
+            self.levels[level][index / FAN_OUT][index % FAN_OUT] = bits;
+            old = greatest_before;
         }
     }
 
