@@ -24,6 +24,12 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// What a node has that reports `amount`, total and available alike.
+    #[inline]
+    pub fn reported(amount: Amount) -> Self {
+        Self { total: amount, available: amount, reserved: Amount::ZERO }
+    }
+
     /// What is neither used nor reserved.
     #[inline]
     pub fn free(&self) -> Amount {
@@ -56,6 +62,20 @@ enum Place {
     Sparse(Vec<(Slot, Cell)>),
 }
 
+impl Place {
+    /// The cell of a slot in `rows` of a width, or in the list; `None` where it is not in the list.
+    #[inline]
+    fn cell_mut<'a>(&'a mut self, rows: &'a mut [Cell], width: usize, slot: Slot) -> Option<&'a mut Cell> {
+        match self {
+            Self::Column(column) => Some(&mut rows[slot as usize * width + *column]),
+            Self::Sparse(holders) => {
+                let position = holders.binary_search_by_key(&slot, |holder| holder.0).ok()?;
+                Some(&mut holders[position].1)
+            }
+        }
+    }
+}
+
 /// What all nodes' shares of a resource have in common: see [`Share`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Scale {
@@ -82,6 +102,8 @@ struct Resource {
     scale: Scale,
     /// Whether it comes in units, such as devices.
     is_unit: bool,
+    /// The last report in which it was overwritten.
+    overwritten_in: u64,
 }
 
 impl Default for Resource {
@@ -93,6 +115,7 @@ impl Default for Resource {
             largest: Amount::ZERO,
             scale: Scale::default(),
             is_unit: false,
+            overwritten_in: 0,
         }
     }
 }
@@ -110,6 +133,26 @@ impl Resource {
     }
 }
 
+/// The resources of a slot's node.
+#[derive(Debug, Default)]
+struct Held {
+    /// Number of cells that are not empty.
+    count: usize,
+    /// The sparse resources among them.
+    sparse: Vec<ResourceId>,
+}
+
+/// What has changed with a cell that was overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwritten {
+    /// Nothing.
+    Same,
+    /// The cell.
+    Changed,
+    /// The cell, and other nodes' shares of the resource, of which none had so much.
+    SharesChanged,
+}
+
 /// The cells of a table of nodes.
 #[derive(Debug, Default)]
 pub struct Cells {
@@ -120,19 +163,21 @@ pub struct Cells {
     column_scales: Vec<Scale>,
     /// Row by row, `columns.len()` cells each.
     rows: Vec<Cell>,
-    /// For each slot the sparse resources its node has.
-    sparse_of_slot: Vec<Vec<ResourceId>>,
+    /// By slot.
+    held: Vec<Held>,
+    /// Reports that were begun.
+    reports: u64,
 }
 
 impl Cells {
     /// Number of rows.
     pub fn slot_count(&self) -> usize {
-        self.sparse_of_slot.len()
+        self.held.len()
     }
 
     /// Adds an empty row at the end.
     pub fn push_row(&mut self) {
-        self.sparse_of_slot.push(Vec::new());
+        self.held.push(Held::default());
         self.rows.resize(self.slot_count() * self.columns.len(), Cell::default());
     }
 
@@ -169,6 +214,18 @@ impl Cells {
     #[inline]
     pub fn holders(&self, resource: ResourceId) -> usize {
         self.resources[resource.index()].holders
+    }
+
+    /// Number of resources that a node has.
+    #[inline]
+    pub fn held_count(&self, slot: Slot) -> usize {
+        self.held[slot as usize].count
+    }
+
+    /// The sparse resources that a node has.
+    #[inline]
+    pub fn held_sparse(&self, slot: Slot) -> &[ResourceId] {
+        &self.held[slot as usize].sparse
     }
 
     /// The slots that alone can have a sparse resource, or `None` where it is a column.
@@ -209,7 +266,7 @@ impl Cells {
         let start = slot as usize * self.columns.len();
         let columns = self.rows[start..start + self.columns.len()].iter().zip(&self.column_scales);
         columns.for_each(|(&cell, scale)| visit(scale.share(cell)));
-        for &id in &self.sparse_of_slot[slot as usize] {
+        for &id in &self.held[slot as usize].sparse {
             visit(self.share(slot, id));
         }
     }
@@ -236,13 +293,33 @@ impl Cells {
 
     #[inline]
     fn reserved_mut(&mut self, slot: Slot, resource: ResourceId) -> &mut Amount {
-        let cell = match &mut self.resources[resource.index()].place {
-            Place::Column(column) => Some(&mut self.rows[slot as usize * self.columns.len() + *column]),
-            Place::Sparse(holders) => {
-                holders.binary_search_by_key(&slot, |holder| holder.0).ok().map(|position| &mut holders[position].1)
-            }
-        };
+        let place = &mut self.resources[resource.index()].place;
+        let cell = place.cell_mut(&mut self.rows, self.columns.len(), slot);
         &mut cell.expect("only a node that has a resource has placements of it").reserved
+    }
+
+    /// Begins a report, in which each resource can be [overwritten](Self::overwrite) once.
+    #[inline]
+    pub fn begin_report(&mut self) {
+        self.reports += 1;
+    }
+
+    /// Sets what a node has of a resource, total and available alike, with nothing reserved. `None`, and nothing is
+    /// done, where that is nothing, or the node lacks the resource, or it was overwritten in this report already.
+    #[inline]
+    pub fn overwrite(&mut self, slot: Slot, id: ResourceId, amount: Amount) -> Option<Overwritten> {
+        let resource = &mut self.resources[id.index()];
+        let cell = resource.place.cell_mut(&mut self.rows, self.columns.len(), slot)?;
+        if amount == Amount::ZERO || cell.is_empty() || resource.overwritten_in == self.reports {
+            return None;
+        }
+        resource.overwritten_in = self.reports;
+        let old = std::mem::replace(cell, Cell::reported(amount));
+        if *cell == old {
+            return Some(Overwritten::Same);
+        }
+        resource.capacity += amount.units() as f64 - old.total.units() as f64;
+        Some(if self.grow(id, amount) { Overwritten::SharesChanged } else { Overwritten::Changed })
     }
 
     /// Gives a node a resource that it lacks. `cell` is not empty. Returns whether the largest total of the
@@ -255,22 +332,31 @@ impl Cells {
             Place::Sparse(holders) => {
                 let position = holders.partition_point(|holder| holder.0 < slot);
                 holders.insert(position, (slot, cell));
-                self.sparse_of_slot[slot as usize].push(id);
+                self.held[slot as usize].sparse.push(id);
             }
         }
+        self.held[slot as usize].count += 1;
         resource.holders += 1;
         resource.capacity += cell.total.units() as f64;
-        let grown = cell.total > resource.largest;
-        let shares_changed = grown && resource.holders > 1;
-        if grown {
-            resource.largest = cell.total;
-            resource.scale.largest_inverse = 1.0 / cell.total.units() as f32;
-            if let Place::Column(column) = resource.place {
-                self.column_scales[column] = resource.scale;
-            }
-        }
+        let shares_changed = self.grow(id, cell.total);
         self.reconsider_place(id);
         shares_changed
+    }
+
+    /// A node has so much of a resource in total. Returns whether none had as much and others have some, so that
+    /// their share has changed.
+    #[inline]
+    fn grow(&mut self, id: ResourceId, total: Amount) -> bool {
+        let resource = &mut self.resources[id.index()];
+        if total <= resource.largest {
+            return false;
+        }
+        resource.largest = total;
+        resource.scale.largest_inverse = 1.0 / total.units() as f32;
+        if let Place::Column(column) = resource.place {
+            self.column_scales[column] = resource.scale;
+        }
+        resource.holders > 1
     }
 
     /// Empties a node's row, and calls `emptied` for each resource that no node has any more.
@@ -285,7 +371,9 @@ impl Cells {
                 }
             }
         }
-        for id in self.sparse_of_slot[slot as usize].drain(..) {
+        let held = &mut self.held[slot as usize];
+        held.count = 0;
+        for id in held.sparse.drain(..) {
             let resource = &mut self.resources[id.index()];
             if let Place::Sparse(holders) = &mut resource.place
                 && let Ok(position) = holders.binary_search_by_key(&slot, |holder| holder.0)
@@ -328,7 +416,7 @@ impl Cells {
         self.column_scales[column] = resource.scale;
         for (slot, cell) in holders {
             self.rows[slot as usize * self.columns.len() + column] = cell;
-            self.sparse_of_slot[slot as usize].retain(|&other| other != id);
+            self.held[slot as usize].sparse.retain(|&other| other != id);
         }
     }
 
@@ -371,7 +459,7 @@ impl Cells {
             let cell = std::mem::take(&mut row[column]);
             if !cell.is_empty() {
                 holders.push((slot as Slot, cell));
-                self.sparse_of_slot[slot].push(id);
+                self.held[slot].sparse.push(id);
             }
         }
         self.resources[id.index()].place = Place::Sparse(holders);
@@ -405,9 +493,12 @@ impl Cells {
                 listed += holders.len();
             }
         }
-        for (slot, ids) in self.sparse_of_slot.iter().enumerate() {
-            assert!(ids.iter().all(|id| !self.get(slot as Slot, *id).is_empty()));
-            listed -= ids.len();
+        for (slot, held) in (0..).zip(&self.held) {
+            assert!(held.sparse.iter().all(|id| !self.get(slot, *id).is_empty()));
+            listed -= held.sparse.len();
+            let mut count = 0;
+            self.for_each(slot, |share| count += usize::from(!share.cell.is_empty()));
+            assert_eq!(count, held.count);
         }
         assert_eq!(listed, 0, "each sparse cell is listed once with its slot");
         assert!(self.rows.iter().all(|cell| cell.reserved >= Amount::ZERO));
@@ -429,8 +520,7 @@ mod tests {
         let mut cells = Cells::default();
         cells.know(1);
         cells.push_row();
-        let one = Amount::WHOLE;
-        cells.insert(0, cpu, Cell { total: one, available: one, reserved: Amount::ZERO });
+        cells.insert(0, cpu, Cell::reported(Amount::WHOLE));
         let tenth = Amount::from_f64(0.1);
         (0..9).for_each(|_| cells.reserve(0, cpu, tenth));
         for _ in 0..PAIRS {
@@ -445,7 +535,7 @@ mod tests {
     fn a_resource_is_a_column_while_enough_nodes_have_it_and_rows_stay_narrow() {
         let mut names = ResourceNames::default();
         let mut cells = Cells::default();
-        let cell = Cell { total: Amount::WHOLE, available: Amount::WHOLE, reserved: Amount::ZERO };
+        let cell = Cell::reported(Amount::WHOLE);
         let cpu = names.intern(b"CPU");
         for slot in 0..1_000 {
             let own = names.intern(format!("node:{slot}").as_bytes());

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 use super::amount::Amount;
-use super::cells::{Cell, Cells, Slot};
+use super::cells::{Cell, Cells, Overwritten, Slot};
 use super::changes::{Changes, Position};
 use super::policy::{MEMORY, NodeTerm, Policy, Share};
 use super::rank::Fit;
@@ -78,6 +78,8 @@ pub struct NodeTable {
     cells: Cells,
     nodes: Vec<NodeEntry>,
     slots: HashMap<NodeId, Slot, RandomState>,
+    /// A node that was removed, but not yet from `slots` and `cells`: see [`NodeTable::remove`]. Its entry has no id.
+    leaving: Option<(NodeId, Slot)>,
     /// The slot left last is taken first: a node removed and added again right away takes its slot back.
     vacant: Vec<Slot>,
     changes: Changes,
@@ -99,6 +101,7 @@ impl NodeTable {
             cells: Cells::default(),
             nodes: Vec::new(),
             slots: HashMap::default(),
+            leaving: None,
             vacant: Vec::new(),
             changes: Changes::default(),
             settled: 0,
@@ -115,17 +118,17 @@ impl NodeTable {
 
     /// Number of nodes.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - usize::from(self.leaving.is_some())
     }
 
     /// Whether there are no nodes.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len() == 0
     }
 
     /// Whether the node is there.
     pub fn contains(&self, node: NodeId) -> bool {
-        self.slots.contains_key(&node)
+        self.slots.contains_key(&node) && self.leaving.is_none_or(|(leaving, _)| leaving != node)
     }
 
     /// The node in a slot; `None` where the slot is vacant.
@@ -140,10 +143,11 @@ impl NodeTable {
         (0..self.nodes.len() as Slot).filter_map(|slot| self.node(slot))
     }
 
-    /// Brings the node terms up to date, before nodes are ranked. Nodes change several times between two
-    /// decisions, and their terms once.
+    /// Carries out a removal and brings the node terms up to date, before names are resolved and nodes ranked. Nodes
+    /// change several times between two decisions, and their terms once.
     #[inline]
     pub fn settle(&mut self) {
+        self.finish_removal();
         let term = |slot: Slot| self.policy.node_term(&self.cells, slot);
         match self.changes.since(self.settled) {
             Some(slots) => slots.for_each(|slot| self.nodes[slot as usize].term = term(slot)),
@@ -209,50 +213,31 @@ impl NodeTable {
 
     /// Sets what a node has, total and available alike, in place of what was reported and placed before. The
     /// node is added if it is not there. The last amount given for a resource counts.
-    pub fn report<'k>(&mut self, node: NodeId, resources: impl Iterator<Item = (&'k [u8], Amount)>) {
-        let slot = match self.slots.get(&node) {
-            Some(&slot) => {
-                self.clear(slot);
-                slot
-            }
-            None => self.take_slot(node),
-        };
-        let mut report = std::mem::take(&mut self.report);
-        for (name, amount) in resources {
-            let place = report.len();
-            let id = match self.last_order.get(place) {
-                Some(&id) if self.names.is_name(id, name) => id,
-                _ => self.find_or_learn(name, place),
-            };
-            report.push((id, amount));
-        }
-        keep_last_of_each(&mut report);
-        for &(id, amount) in &report {
-            if amount != Amount::ZERO {
-                let cell = Cell { total: amount, available: amount, reserved: Amount::ZERO };
-                if self.cells.insert(slot, id, cell) {
-                    self.shares_changed(id);
+    pub fn report<'k>(&mut self, node: NodeId, resources: impl Iterator<Item = (&'k [u8], Amount)> + Clone) {
+        let slot = self.slot_to_report(node);
+        let entry = &mut self.nodes[slot as usize];
+        let had_placements = std::mem::take(&mut entry.queued) > 0;
+        let had_units_apart = entry.units.take().is_some();
+        match self.overwrite(slot, resources.clone()) {
+            Some(has_changed) => {
+                if has_changed || had_placements || had_units_apart {
+                    self.changes.mark(slot);
                 }
-            } else if self.cells.holders(id) == 0 {
-                self.names.release(id);
             }
+            None => self.replace(slot, resources),
         }
-        report.clear();
-        self.report = report;
-        self.changes.mark(slot);
-        self.forget_unused_names();
         self.check();
     }
 
     /// Removes a node, its report and its placements. Returns whether it was there.
+    ///
+    /// A raylet reports a change as remove + add, and much of a report stays the same. So the removal waits for the next
+    /// operation: if that reports the node again, its cells are overwritten, or else the removal is carried out.
     pub fn remove(&mut self, node: NodeId) -> bool {
-        let Some(slot) = self.slots.remove(&node) else { return false };
-        self.clear(slot);
+        self.finish_removal();
+        let Some(&slot) = self.slots.get(&node) else { return false };
         self.nodes[slot as usize].id = None;
-        self.changes.mark(slot);
-        self.vacant.push(slot);
-        self.forget_unused_names();
-        self.check();
+        self.leaving = Some((node, slot));
         true
     }
 
@@ -306,6 +291,7 @@ impl NodeTable {
     /// # Errors
     /// When the node is not there, or has not so much reserved; nothing is changed then.
     pub fn release(&mut self, node: NodeId, demand: &Demand) -> Result<(), NotPlaced> {
+        self.finish_removal();
         let &slot = self.slots.get(&node).ok_or(NotPlaced)?;
         let is_reserved = |&(id, amount): &(ResourceId, Amount)| self.cells.get(slot, id).reserved >= amount;
         if self.nodes[slot as usize].queued == 0 || !demand.entries.iter().all(is_reserved) {
@@ -370,6 +356,88 @@ impl NodeTable {
         }
     }
 
+    /// The slot of a node, which may be new or about to leave.
+    #[inline]
+    fn slot_to_report(&mut self, node: NodeId) -> Slot {
+        if let Some((_, slot)) = self.leaving.take_if(|(leaving, _)| *leaving == node) {
+            self.nodes[slot as usize].id = Some(node);
+            return slot;
+        }
+        self.finish_removal();
+        match self.slots.get(&node) {
+            Some(&slot) => slot,
+            None => self.take_slot(node),
+        }
+    }
+
+    /// Carries out a removal that has waited.
+    #[inline]
+    fn finish_removal(&mut self) {
+        if let Some((node, slot)) = self.leaving.take() {
+            self.slots.remove(&node);
+            self.clear(slot);
+            self.changes.mark(slot);
+            self.vacant.push(slot);
+            self.forget_unused_names();
+            self.check();
+        }
+    }
+
+    /// Applies a report in place, if it has each of the resources that the node has once and no other. Returns whether
+    /// that has changed anything; `None` where it is not such a report, and only a part may have been applied.
+    #[inline]
+    fn overwrite<'k>(&mut self, slot: Slot, resources: impl Iterator<Item = (&'k [u8], Amount)>) -> Option<bool> {
+        self.cells.begin_report();
+        let (mut count, mut sparse_count, mut has_changed) = (0, 0, false);
+        for (name, amount) in resources {
+            let id = match (self.last_order.get(count), self.cells.held_sparse(slot).get(sparse_count)) {
+                (Some(&id), _) if self.names.is_name(id, name) => id,
+                (_, Some(&id)) if self.names.is_name(id, name) => {
+                    sparse_count += 1;
+                    id
+                }
+                _ => self.find(name, count)?,
+            };
+            match self.cells.overwrite(slot, id, amount)? {
+                Overwritten::Same => {}
+                Overwritten::Changed => has_changed = true,
+                Overwritten::SharesChanged => {
+                    has_changed = true;
+                    self.shares_changed(id);
+                }
+            }
+            count += 1;
+        }
+        (count == self.cells.held_count(slot)).then_some(has_changed)
+    }
+
+    /// Applies a report in place of all that a node has.
+    fn replace<'k>(&mut self, slot: Slot, resources: impl Iterator<Item = (&'k [u8], Amount)>) {
+        self.clear(slot);
+        let mut report = std::mem::take(&mut self.report);
+        for (name, amount) in resources {
+            let id = match self.find(name, report.len()) {
+                Some(id) => id,
+                None => self.learn(name),
+            };
+            report.push((id, amount));
+        }
+        keep_last_of_each(&mut report);
+        for &(id, amount) in &report {
+            if amount != Amount::ZERO {
+                if self.cells.insert(slot, id, Cell::reported(amount)) {
+                    self.shares_changed(id);
+                }
+            } else if self.cells.holders(id) == 0 {
+                self.names.release(id);
+            }
+        }
+        report.clear();
+        self.report = report;
+        self.changes.mark(slot);
+        self.forget_unused_names();
+    }
+
     fn take_slot(&mut self, node: NodeId) -> Slot {
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.nodes.push(NodeEntry::default());
@@ -379,26 +447,31 @@ impl NodeTable {
         });
         self.nodes[slot as usize].id = Some(node);
         self.slots.insert(node, slot);
+        self.changes.mark(slot);
         slot
     }
 
-    /// The id of the name at a place of a report, which becomes known.
-    fn find_or_learn(&mut self, name: &[u8], place: usize) -> ResourceId {
-        let id = self.names.get(name).unwrap_or_else(|| {
-            let id = self.names.intern(name);
-            self.cells.know(self.names.id_count());
-            if MEMORY.contains(&name) {
-                self.cells.set_memory(id);
-            }
-            if self.unit_resources.contains(name) {
-                self.cells.set_unit(id);
-            }
-            id
-        });
+    /// The id of the name at a place of a report, if it is known.
+    fn find(&mut self, name: &[u8], place: usize) -> Option<ResourceId> {
+        let id = self.names.get(name)?;
         match self.last_order.get_mut(place) {
             Some(last) => *last = id,
             None if place < ORDER_MAX => self.last_order.push(id),
             None => {}
+        }
+        Some(id)
+    }
+
+    /// The id of a new name.
+    #[cold]
+    fn learn(&mut self, name: &[u8]) -> ResourceId {
+        let id = self.names.intern(name);
+        self.cells.know(self.names.id_count());
+        if MEMORY.contains(&name) {
+            self.cells.set_memory(id);
+        }
+        if self.unit_resources.contains(name) {
+            self.cells.set_unit(id);
         }
         id
     }
@@ -444,6 +517,7 @@ impl NodeTable {
                 });
                 match node.id {
                     Some(id) => assert_eq!(self.slots.get(&id), Some(&(slot as Slot))),
+                    None if self.leaving.is_some_and(|(_, leaving)| leaving == slot as Slot) => {}
                     None => assert!(is_vacant && self.vacant.contains(&(slot as Slot))),
                 }
                 assert!(is_unreserved || node.queued > 0);
@@ -549,5 +623,72 @@ impl<'a> Node<'a> {
     /// What it has of the resource of a name.
     pub fn cell_of(self, name: &[u8]) -> Cell {
         self.id_of(name).map_or(Cell::default(), |id| self.cell(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::policy::Parameters;
+
+    type Report<'a> = &'a [(&'a str, i64)];
+
+    fn report(table: &mut NodeTable, node: i64, report: Report) {
+        let resources = report.iter().map(|&(name, value)| (name.as_bytes(), Amount::from_f64(value as f64)));
+        table.report(NodeId(node), resources);
+    }
+
+    #[test]
+    fn only_a_report_that_differs_is_a_change() {
+        const BEFORE: Report = &[("CPU", 4), ("memory", 8), ("node:a", 1)];
+        let cases: [(Report, bool); 8] = [
+            (BEFORE, false),
+            (&[("node:a", 1), ("memory", 8), ("CPU", 4)], false),
+            (&[("CPU", 3), ("memory", 8), ("node:a", 1)], true),
+            (&[("CPU", 4), ("memory", 8)], true),
+            (&[("CPU", 4), ("memory", 8), ("node:b", 1)], true),
+            (&[("CPU", 4), ("memory", 8), ("node:a", 0)], true),
+            (&[("CPU", 4), ("memory", 8), ("memory", 8)], true),
+            (&[], true),
+        ];
+        for (after, is_change) in cases {
+            for is_removed_before in [false, true] {
+                let policy = Policy::named("best-fit", Parameters::default()).expect("a policy of that name");
+                let mut table = NodeTable::new(policy, UnitResources::default());
+                report(&mut table, 1, BEFORE);
+                report(&mut table, 2, BEFORE);
+                table.settle();
+                let start = table.changes().end();
+                if is_removed_before {
+                    assert!(table.remove(NodeId(2)));
+                    assert_eq!((table.len(), table.contains(NodeId(2)), table.nodes().count()), (1, false, 1));
+                }
+                report(&mut table, 2, after);
+                table.settle();
+                assert_eq!(table.changes().since(start).map(|slots| slots.count()), Some(usize::from(is_change)));
+                let node = table.node(1).expect("the node has its slot back");
+                for name in ["CPU", "memory", "node:a", "node:b"] {
+                    let last = after.iter().rev().find(|(other, _)| *other == name);
+                    let amount = Amount::from_f64(last.map_or(0, |(_, value)| *value) as f64);
+                    assert_eq!(node.cell_of(name.as_bytes()), Cell::reported(amount), "{name} of {after:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_removal_takes_effect_at_the_latest_when_nodes_are_ranked() {
+        let mut table = NodeTable::new(Policy::default(), UnitResources::default());
+        (0..3).for_each(|node| report(&mut table, node, &[("CPU", 4)]));
+        table.remove(NodeId(0));
+        assert!(!table.remove(NodeId(0)), "it has gone");
+        table.remove(NodeId(1));
+        report(&mut table, 3, &[("CPU", 1)]);
+        table.remove(NodeId(3));
+        table.settle();
+        let cpu = table.names().get(b"CPU").expect("a node has it");
+        assert_eq!((table.len(), table.holders(cpu), table.capacity(cpu)), (1, 1, 40_000.0));
+        report(&mut table, 4, &[]);
+        assert_eq!(table.node(1).map(Node::id), Some(NodeId(4)), "the slot left last is taken first");
     }
 }

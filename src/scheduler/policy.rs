@@ -400,7 +400,7 @@ mod tests {
 
     type Resources<'a> = &'a [(&'a str, f64)];
 
-    fn on_wire<'a>(resources: Resources<'a>) -> impl Iterator<Item = (&'a [u8], Amount)> {
+    fn on_wire<'a>(resources: Resources<'a>) -> impl Iterator<Item = (&'a [u8], Amount)> + Clone {
         resources.iter().map(|&(name, value)| (name.as_bytes(), Amount::from_f64(value)))
     }
 

@@ -62,7 +62,7 @@ impl View {
     pub fn report<'k>(
         &mut self,
         node: NodeId,
-        resources: impl Iterator<Item = (&'k [u8], Amount)>,
+        resources: impl Iterator<Item = (&'k [u8], Amount)> + Clone,
         options: &ViewOptions,
     ) -> Result<(), TooManyNodes> {
         if self.table.len() >= options.nodes_max && !self.table.contains(node) {
@@ -114,6 +114,7 @@ impl View {
     /// # Errors
     /// When the node is not there, or has not so much reserved; nothing is changed then.
     pub fn release(&mut self, node: NodeId, resources: Resources<'_>) -> Result<(), NotPlaced> {
+        self.table.settle();
         self.table.resolve(resources, &mut self.demand).map_err(|_| NotPlaced)?;
         self.table.release(node, &self.demand)
     }
