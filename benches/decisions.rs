@@ -1,5 +1,6 @@
 //! One scenario for a profiler: `cargo bench --bench decisions -- POLICY NODES CLASSES NAMES none|readd|update STEPS`
-//! prints the median and the longest decision, with its update, in nanoseconds.
+//! prints the mean, the median and the longest decision, with its update, in nanoseconds. `scripts/cost-instructions`
+//! counts instructions with it.
 
 mod scenario;
 
@@ -20,6 +21,7 @@ fn main() {
     };
     let number = |text: &str| text.parse().expect("a number");
     let mut scenario = Scenario::new(policy, number(nodes), number(classes), number(names), update);
+    scenario.warm_up();
     let mut times: Vec<u64> = (0..number(steps))
         .map(|_| {
             let start = Instant::now();
@@ -29,6 +31,8 @@ fn main() {
         .collect();
     times.sort_unstable();
     if let Some(longest) = times.last() {
-        println!("median {} p99 {} longest {longest}", times[times.len() / 2], times[times.len() * 99 / 100]);
+        let mean = times.iter().sum::<u64>() / times.len() as u64;
+        let [median, p99] = [50, 99].map(|percent| times[times.len() * percent / 100]);
+        println!("mean {mean} median {median} p99 {p99} longest {longest}");
     }
 }

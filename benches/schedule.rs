@@ -23,8 +23,7 @@ fn schedules(criterion: &mut Criterion) {
             for (nodes, classes, names) in by_nodes.into_iter().chain(others) {
                 let id = BenchmarkId::from_parameter(format!("{nodes} nodes, {classes} classes, {names} names"));
                 let mut scenario = Scenario::new(policy, nodes, classes, names, update);
-                // The first decision for a demand ranks every node; that is not what is measured.
-                (0..4 * classes).for_each(|_| scenario.decide());
+                scenario.warm_up();
                 group.bench_function(id, |bencher| bencher.iter(|| scenario.decide()));
             }
             group.finish();
