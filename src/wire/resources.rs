@@ -133,17 +133,16 @@ fn split_entry(bytes: &[u8]) -> Result<(&[u8], f64, &[u8]), ResourcesError> {
 fn find_zero(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
-    let mut place = 0;
-    while let Some(chunk) = bytes[place..].first_chunk::<8>() {
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
         let word = u64::from_le_bytes(*chunk);
         // A subtraction borrows through the high bit of a byte that is 0; the lowest such byte is exact.
         let zeros = word.wrapping_sub(ONES) & !word & HIGH_BITS;
         if zeros != 0 {
-            return Some(place + zeros.trailing_zeros() as usize / 8);
+            return Some(8 * index + zeros.trailing_zeros() as usize / 8);
         }
-        place += 8;
     }
-    bytes[place..].iter().position(|&byte| byte == 0).map(|found| place + found)
+    rest.iter().position(|&byte| byte == 0).map(|found| 8 * chunks.len() + found)
 }
 
 /// Appends one entry of a list to `out`.
