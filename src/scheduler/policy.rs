@@ -11,13 +11,23 @@
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
 use super::node_table::{Demand, Node};
-use super::profile::Profile;
+use super::profile::{Asked, Profile};
 
 /// What a score may depend on besides the node.
 #[derive(Clone, Copy, Debug)]
 pub struct Scoring<'a> {
     pub demand: &'a Demand,
     pub profile: &'a Profile,
+    /// What the demand asks for of the profile's resources.
+    asked: Asked,
+}
+
+impl<'a> Scoring<'a> {
+    /// Scores of nodes for a demand by a profile.
+    #[inline]
+    pub fn new(demand: &'a Demand, profile: &'a Profile) -> Self {
+        Self { demand, profile, asked: profile.asked(demand) }
+    }
 }
 
 /// The part of a score that depends on the node alone.
@@ -277,7 +287,7 @@ const BINPACK_LEFTOVER: f32 = 0.2;
 /// tasks once others leave.
 fn binpack(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let profile = scoring.profile;
-    let (before, after) = profile.free(node, scoring.demand);
+    let (before, after) = profile.free(node, &scoring.asked);
     let fragmented = profile.common_fragmentation(&before) - profile.common_fragmentation(&after);
     let stranded = profile.stranded(&before) - profile.stranded(&after);
     fragmented + BINPACK_STRANDED * stranded - BINPACK_LEFTOVER * profile.leftover(&after)
@@ -286,7 +296,7 @@ fn binpack(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
 /// `ΔW - 0.001 L`: see [`binpack`].
 fn stranded(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let profile = scoring.profile;
-    let (before, after) = profile.free(node, scoring.demand);
+    let (before, after) = profile.free(node, &scoring.asked);
     profile.stranded(&before) - profile.stranded(&after) - 0.001 * profile.leftover(&after)
 }
 
@@ -296,7 +306,7 @@ fn stranded(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
 /// that is scarcest.
 fn fragmentation(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let profile = scoring.profile;
-    let (before, after) = profile.free(node, scoring.demand);
+    let (before, after) = profile.free(node, &scoring.asked);
     let (units_before, units_after) = profile.scarcest_units(node, scoring.demand);
     profile.fragmentation(&before, units_before.as_ref()) - profile.fragmentation(&after, units_after.as_ref())
 }
@@ -420,7 +430,7 @@ mod tests {
         table.settle();
         let count = Count { demand: &resolved, count: 1 };
         let profile = Profile::new(&table, if policy.learns() { vec![count] } else { vec![] }.into_iter());
-        let scoring = Scoring { demand: &resolved, profile: &profile };
+        let scoring = Scoring::new(&resolved, &profile);
         table.nodes().map(|node| policy.score(&scoring, node)).collect()
     }
 

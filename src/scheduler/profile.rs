@@ -33,6 +33,9 @@ const DIFFERENCE_MIN: f32 = 0.1;
 /// One value for each resource of a profile; 0 beyond them.
 pub type Vector = [f32; RESOURCES_MAX];
 
+/// What a demand asks for of each resource of a profile.
+pub type Asked = [Amount; RESOURCES_MAX];
+
 /// A resource that matters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Resource {
@@ -45,6 +48,19 @@ struct Resource {
     capacity: f32,
     /// 1 / the most that any node has of it, in units.
     largest_inverse: f32,
+    /// What the formulas need of these.
+    factors: Factors,
+}
+
+/// What each formula multiplies a free amount with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Factors {
+    /// `1 / D`, how many typical tasks it is enough for; infinite where they do not ask for it.
+    tasks: f32,
+    /// `N s / C`.
+    stranded: f32,
+    /// `s / m`.
+    leftover: f32,
 }
 
 /// Kinds that are compared at once.
@@ -73,6 +89,8 @@ pub struct Profile {
     /// The scarcest first, then the others that were asked for, then those that were not.
     resources: Vec<Resource>,
     nodes: f32,
+    /// What a typical task takes, as [`Profile::stranded`] counts it: `N Σ_k s_k D_k / C_k`.
+    typical_stranded: f32,
     /// All kinds, by how often they are asked for. What does not ask for the scarcest resource counts as
     /// `unrelated`.
     all: Kinds,
@@ -99,6 +117,7 @@ impl Profile {
             profile.find_kinds(counts);
         }
         profile.add_unasked(table);
+        profile.find_factors();
         profile
     }
 
@@ -204,14 +223,34 @@ impl Profile {
         }
     }
 
-    /// What is free on a node, and what would be with the demand placed there.
+    fn find_factors(&mut self) {
+        for resource in &mut self.resources {
+            resource.factors = Factors {
+                tasks: 1.0 / resource.typical,
+                stranded: self.nodes * resource.scarcity / resource.capacity,
+                leftover: resource.scarcity * resource.largest_inverse,
+            };
+            self.typical_stranded += resource.factors.stranded * resource.typical;
+        }
+    }
+
+    /// What a demand asks for of each resource.
     #[inline]
-    pub fn free(&self, node: Node<'_>, demand: &Demand) -> (Vector, Vector) {
+    pub fn asked(&self, demand: &Demand) -> Asked {
+        let mut asked = Asked::default();
+        asked.iter_mut().zip(&self.resources).for_each(|(asked, resource)| *asked = demand.amount(resource.id));
+        asked
+    }
+
+    /// What is free on a node, and what would be with a demand placed there.
+    #[inline]
+    pub fn free(&self, node: Node<'_>, asked: &Asked) -> (Vector, Vector) {
         let (mut before, mut after) = ([0.0; RESOURCES_MAX], [0.0; RESOURCES_MAX]);
-        for (place, resource) in self.resources.iter().enumerate() {
+        let free = before.iter_mut().zip(&mut after);
+        for ((resource, asked), (before, after)) in self.resources.iter().zip(asked).zip(free) {
             let free = node.cell(resource.id).free();
-            before[place] = free.units().max(0) as f32;
-            after[place] = free.saturating_sub(demand.amount(resource.id)).units().max(0) as f32;
+            *before = free.units().max(0) as f32;
+            *after = free.saturating_sub(*asked).units().max(0) as f32;
         }
         (before, after)
     }
@@ -235,23 +274,22 @@ impl Profile {
     /// what the average task that asks for the scarcest resource could never use there.
     #[inline]
     pub fn stranded(&self, free: &Vector) -> f32 {
-        let tasks = self.resources.iter().zip(free);
-        let tasks = tasks.filter(|(resource, _)| resource.typical > 0.0);
-        let tasks = tasks.map(|(resource, free)| free / resource.typical).fold(f32::INFINITY, f32::min);
+        let (mut sum, mut tasks) = (0.0, f32::INFINITY);
+        for (Resource { factors, .. }, free) in self.resources.iter().zip(free) {
+            sum += factors.stranded * free;
+            // Infinity times zero is no number, and less than none.
+            let enough_for = factors.tasks * free;
+            tasks = if enough_for < tasks { enough_for } else { tasks };
+        }
         let tasks = if tasks.is_finite() { tasks } else { 0.0 };
-        let stranded = self
-            .resources
-            .iter()
-            .zip(free)
-            .map(|(resource, free)| resource.scarcity * (free - resource.typical * tasks) / resource.capacity);
-        self.nodes * stranded.sum::<f32>()
+        sum - tasks * self.typical_stranded
     }
 
     /// What is left over of scarce resources: `Σ_k s_k f_k / m_k`.
     #[inline]
     pub fn leftover(&self, free: &Vector) -> f32 {
         let left = self.resources.iter().zip(free);
-        left.map(|(resource, free)| resource.scarcity * free * resource.largest_inverse).sum()
+        left.map(|(resource, free)| resource.factors.leftover * free).sum()
     }
 
     /// Fragmentation of a node where `free` is free: `f_q` of the scarcest resource q times the share of demands
@@ -259,17 +297,22 @@ impl Profile {
     /// use those units [of which it takes more](Units::unusable).
     #[inline]
     pub fn fragmentation(&self, free: &Vector, units: Option<&Units>) -> f32 {
+        let scarcest_free = scarcest_free(free);
+        if scarcest_free == 0.0 {
+            return 0.0;
+        }
         let unusable = match units {
-            None => scarcest_free(free) * self.all.unfit(free),
+            None => scarcest_free * self.all.unfit(free),
             Some(units) => self.all.unusable(free, units),
         };
-        scarcest_free(free) * self.unrelated + unusable
+        scarcest_free * self.unrelated + unusable
     }
 
     /// As [`Profile::fragmentation`] of sums, of the common kinds alone, each with the weight of its demand for q.
     #[inline]
     pub fn common_fragmentation(&self, free: &Vector) -> f32 {
-        scarcest_free(free) * self.common.unfit(free)
+        let scarcest_free = scarcest_free(free);
+        if scarcest_free == 0.0 { 0.0 } else { scarcest_free * self.common.unfit(free) }
     }
 }
 
@@ -282,7 +325,8 @@ fn scarcest_free(free: &Vector) -> f32 {
 impl Resource {
     fn of(table: &NodeTable, id: ResourceId) -> Self {
         let capacity = table.capacity(id) as f32;
-        Self { id, scarcity: 0.0, typical: 0.0, capacity, largest_inverse: table.largest_inverse(id) }
+        let (largest_inverse, factors) = (table.largest_inverse(id), Factors::default());
+        Self { id, scarcity: 0.0, typical: 0.0, capacity, largest_inverse, factors }
     }
 }
 
@@ -320,12 +364,15 @@ impl Kinds {
     fn unfit(&self, free: &Vector) -> f32 {
         let mut unfit = [0.0; LANES];
         for group in &self.groups {
-            let mut fits = [true; LANES];
+            // All bits of a lane are set where the kind lacks something: so the lanes are compared at once.
+            let mut lacks = [0; LANES];
             for (amounts, free) in group.amounts[..self.resources].iter().zip(free) {
-                fits.iter_mut().zip(amounts).for_each(|(fits, amount)| *fits &= amount <= free);
+                for (lacks, amount) in lacks.iter_mut().zip(amounts) {
+                    *lacks |= if amount > free { u32::MAX } else { 0 };
+                }
             }
-            for lane in 0..LANES {
-                unfit[lane] += if fits[lane] { 0.0 } else { group.weights[lane] };
+            for (unfit, (lacks, weight)) in unfit.iter_mut().zip(lacks.iter().zip(&group.weights)) {
+                *unfit += f32::from_bits(lacks & weight.to_bits());
             }
         }
         unfit.into_iter().sum()

@@ -64,6 +64,15 @@ struct Renewal {
     done: usize,
 }
 
+/// What is kept for its memory.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// A renewal that is over.
+    spare: RankTree,
+    /// The nodes that a class catches up with.
+    changed: Vec<(Slot, Option<Rank>)>,
+}
+
 /// What a list of resources, byte for byte, was resolved to.
 #[derive(Clone, Copy, Debug)]
 struct Recalled {
@@ -90,8 +99,7 @@ pub struct RankCache {
     profile: Rc<Profile>,
     /// The class that [`Self::renew_another`] looks at next.
     next_renewal: usize,
-    /// A renewal that is over, for its memory.
-    spare: RankTree,
+    scratch: Scratch,
     /// The decision at which a new profile is made.
     profile_due: u64,
 }
@@ -147,7 +155,7 @@ impl RankCache {
             self.refresh_profile(table);
         }
         let class = &mut self.classes[class_index.0];
-        class.catch_up(table, &self.profile, &mut self.spare);
+        class.catch_up(table, &self.profile, &mut self.scratch);
         let highest = class.ranks.highest();
         if table.policy().learns() {
             self.renew_another(table);
@@ -163,7 +171,7 @@ impl RankCache {
         for _ in 0..RENEWAL_CANDIDATES.min(count) {
             let class = &mut self.classes[self.next_renewal % count];
             if class.is_ranked && class.is_outdated(&self.profile) {
-                return class.renew(table, &self.profile, &mut self.spare);
+                return class.renew(table, &self.profile, &mut self.scratch);
             }
             self.next_renewal = (self.next_renewal + 1) % count;
         }
@@ -211,28 +219,32 @@ impl RankCache {
 impl Class {
     /// Brings the ranks up to date with the nodes, and some way with the newest profile.
     #[inline]
-    fn catch_up(&mut self, table: &NodeTable, newest: &Rc<Profile>, spare: &mut RankTree) {
+    fn catch_up(&mut self, table: &NodeTable, newest: &Rc<Profile>, scratch: &mut Scratch) {
         let changes = table.changes();
         let is_complete = self.is_ranked && self.ranks.extend_to(table.slot_count());
         match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
-                for slot in slots {
-                    self.ranks.set(slot, rank(table, &self.profile, &self.demand, slot));
-                    if let Some(renewal) = &mut self.renewal
-                        && (slot as usize) < renewal.done
-                    {
-                        renewal.ranks.set(slot, rank(table, &renewal.profile, &self.demand, slot));
+                let scoring = Scoring::new(&self.demand, &self.profile);
+                let changed = &mut scratch.changed;
+                changed.clear();
+                changed.extend(slots.map(|slot| (slot, rank(table, &scoring, slot))));
+                // In a loop of its own the processor fetches several entries of the tree at once.
+                changed.iter().for_each(|&(slot, rank)| self.ranks.set(slot, rank));
+                if let Some(renewal) = &mut self.renewal {
+                    let scoring = Scoring::new(&self.demand, &renewal.profile);
+                    for &(slot, _) in changed.iter().filter(|(slot, _)| (*slot as usize) < renewal.done) {
+                        renewal.ranks.set(slot, rank(table, &scoring, slot));
                     }
                 }
                 if self.is_outdated(newest) {
-                    self.renew(table, newest, spare);
+                    self.renew(table, newest, scratch);
                 }
             }
             None => {
                 self.profile.clone_from(newest);
                 self.renewal = None;
-                let slots = 0..table.slot_count();
-                self.ranks.fill(slots.map(|slot| rank(table, newest, &self.demand, slot as Slot)));
+                let scoring = Scoring::new(&self.demand, newest);
+                self.ranks.fill((0..table.slot_count()).map(|slot| rank(table, &scoring, slot as Slot)));
                 self.is_ranked = true;
             }
         }
@@ -247,10 +259,10 @@ impl Class {
 
     /// Ranks some more slots by a newer profile.
     #[cold]
-    fn renew(&mut self, table: &NodeTable, newest: &Rc<Profile>, spare: &mut RankTree) {
+    fn renew(&mut self, table: &NodeTable, newest: &Rc<Profile>, scratch: &mut Scratch) {
         let slot_count = table.slot_count();
         let renewal = self.renewal.get_or_insert_with(|| Renewal {
-            ranks: std::mem::take(spare),
+            ranks: std::mem::take(&mut scratch.spare),
             profile: newest.clone(),
             done: 0,
         });
@@ -263,20 +275,20 @@ impl Class {
             return;
         }
         let end = slot_count.min(renewal.done + RENEWED_PER_DECISION);
-        for slot in renewal.done..end {
-            renewal.ranks.set(slot as Slot, rank(table, &renewal.profile, &self.demand, slot as Slot));
-        }
+        let scoring = Scoring::new(&self.demand, &renewal.profile);
+        let ranks = (renewal.done..end).map(|slot| rank(table, &scoring, slot as Slot));
+        renewal.ranks.set_range(renewal.done, ranks);
         renewal.done = end;
         if end == slot_count
             && let Some(renewal) = self.renewal.take()
         {
             self.profile = renewal.profile;
-            *spare = std::mem::replace(&mut self.ranks, renewal.ranks);
+            scratch.spare = std::mem::replace(&mut self.ranks, renewal.ranks);
         }
     }
 }
 
 #[inline]
-fn rank(table: &NodeTable, profile: &Profile, demand: &Demand, slot: Slot) -> Option<Rank> {
-    table.node(slot).and_then(|node| Rank::of(table.policy(), &Scoring { demand, profile }, node))
+fn rank(table: &NodeTable, scoring: &Scoring<'_>, slot: Slot) -> Option<Rank> {
+    table.node(slot).and_then(|node| Rank::of(table.policy(), scoring, node))
 }

@@ -47,11 +47,18 @@ impl RankTree {
     /// Sets the ranks of all slots. Leaves room for a quarter more, so that slots that come one by one cost little.
     pub fn fill(&mut self, ranks: impl ExactSizeIterator<Item = Option<Rank>>) {
         self.reset(ranks.len());
-        for (slot, rank) in ranks.enumerate() {
+        self.set_range(0, ranks);
+    }
+
+    /// Sets the ranks of neighbouring slots, the first of them `start`.
+    pub fn set_range(&mut self, start: usize, ranks: impl ExactSizeIterator<Item = Option<Rank>>) {
+        let (mut first, mut end) = (start, start + ranks.len());
+        for (slot, rank) in (start..).zip(ranks) {
             self.levels[0][slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
         }
         for level in 1..self.levels.len() {
-            for group in 0..self.levels[level - 1].len() {
+            (first, end) = (first / FAN_OUT, end.div_ceil(FAN_OUT));
+            for group in first..end {
                 self.levels[level][group / FAN_OUT][group % FAN_OUT] = greatest(&self.levels[level - 1][group]);
             }
         }
@@ -149,6 +156,9 @@ mod tests {
                 model[slot] = rank();
                 tree.set(slot as Slot, model[slot]);
                 assert_eq!(tree.get(slot), model[slot]);
+                let range = slot..slots.min(slot + step % 20);
+                model[range.clone()].fill_with(&mut rank);
+                tree.set_range(slot, model[range].iter().copied());
             }
         }
     }

@@ -160,7 +160,7 @@ impl View {
     }
 
     fn scoring<'a>(&'a self, demand: &'a Demand) -> Scoring<'a> {
-        Scoring { demand, profile: self.cache.profile() }
+        Scoring::new(demand, self.cache.profile())
     }
 }
 
