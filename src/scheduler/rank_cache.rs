@@ -29,7 +29,7 @@ const CLASSES_MIN: usize = 16;
 const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 
-/// Slots of a class that are ranked by a new profile in a decision: a few microseconds' worth.
+/// Slots that are ranked by a new profile in a decision: a few microseconds' worth.
 const RENEWED_PER_DECISION: usize = 64;
 
 /// Classes that are looked at in a decision for one to renew.
@@ -43,8 +43,6 @@ struct Class {
     /// By slot, its rank by the profile.
     ranks: RankTree,
     profile: Rc<Profile>,
-    /// The ranks by a newer profile, as far as they are made.
-    renewal: Option<Renewal>,
     /// Changes up to here are in the ranks.
     seen: Position,
     /// How often it was asked.
@@ -54,23 +52,16 @@ struct Class {
     made_at: u64,
 }
 
-/// Ranks that will take the place of older ones when they are complete. Until then the older serve, so that a new
-/// profile never holds a decision up, and nodes are compared by one profile only.
+/// Ranks of a class by a newer profile. They take the place of the older ones when they are complete. Until then the
+/// older serve, so that a new profile never holds a decision up, and nodes are compared by one profile only.
 #[derive(Debug, Default)]
 struct Renewal {
+    /// Whose ranks they will be. Between two renewals of classes only the memory is kept.
+    class: Option<ClassIndex>,
     ranks: RankTree,
     profile: Rc<Profile>,
     /// Slots below are ranked.
     done: usize,
-}
-
-/// What is kept for its memory.
-#[derive(Debug, Default)]
-struct Scratch {
-    /// A renewal that is over.
-    spare: RankTree,
-    /// The nodes that a class catches up with.
-    changed: Vec<(Slot, Option<Rank>)>,
 }
 
 /// What a list of resources, byte for byte, was resolved to.
@@ -97,9 +88,12 @@ pub struct RankCache {
     decisions: u64,
     /// What the policies that learn go by.
     profile: Rc<Profile>,
-    /// The class that [`Self::renew_another`] looks at next.
+    /// The class that is brought up to the newest profile.
+    renewal: Renewal,
+    /// The class that may be next.
     next_renewal: usize,
-    scratch: Scratch,
+    /// The nodes that a class catches up with; kept for its memory.
+    changed: Vec<(Slot, Option<Rank>)>,
     /// The decision at which a new profile is made.
     profile_due: u64,
 }
@@ -154,26 +148,47 @@ impl RankCache {
         if table.policy().learns() && self.decisions >= self.profile_due {
             self.refresh_profile(table);
         }
+        let renewal = Some(&mut self.renewal).filter(|renewal| renewal.class == Some(class_index));
         let class = &mut self.classes[class_index.0];
-        class.catch_up(table, &self.profile, &mut self.scratch);
+        class.catch_up(table, &self.profile, renewal, &mut self.changed);
         let highest = class.ranks.highest();
         if table.policy().learns() {
-            self.renew_another(table);
+            self.renew(table);
         }
         highest
     }
 
-    /// Ranks some slots of some class by the newest profile, the classes in turn: those that are rarely asked would
-    /// not get there on their own.
+    /// Ranks some slots by the newest profile, for one class after the other: those that are rarely asked would not get
+    /// there on their own.
     #[inline]
-    fn renew_another(&mut self, table: &NodeTable) {
+    fn renew(&mut self, table: &NodeTable) {
+        if self.renewal.class.is_none() {
+            self.begin_renewal();
+        }
+        if let Some(class) = self.renewal.class
+            && self.renewal.proceed(table, &self.classes[class.0].demand)
+        {
+            let class = &mut self.classes[class.0];
+            std::mem::swap(&mut class.ranks, &mut self.renewal.ranks);
+            class.profile.clone_from(&self.renewal.profile);
+            self.renewal.class = None;
+        }
+    }
+
+    /// Begins with the next class whose ranks are not those of the newest profile.
+    #[inline]
+    fn begin_renewal(&mut self) {
         let count = self.classes.len();
         for _ in 0..RENEWAL_CANDIDATES.min(count) {
-            let class = &mut self.classes[self.next_renewal % count];
-            if class.is_ranked && class.is_outdated(&self.profile) {
-                return class.renew(table, &self.profile, &mut self.scratch);
+            let index = self.next_renewal;
+            self.next_renewal = (index + 1) % count;
+            let class = &self.classes[index];
+            if class.is_ranked && !Rc::ptr_eq(&class.profile, &self.profile) {
+                self.renewal.class = Some(ClassIndex(index));
+                self.renewal.profile.clone_from(&self.profile);
+                self.renewal.done = 0;
+                return;
             }
-            self.next_renewal = (self.next_renewal + 1) % count;
         }
     }
 
@@ -217,32 +232,36 @@ impl RankCache {
 }
 
 impl Class {
-    /// Brings the ranks up to date with the nodes, and some way with the newest profile.
+    /// Brings the ranks up to date with the nodes, and what there is of newer ones.
     #[inline]
-    fn catch_up(&mut self, table: &NodeTable, newest: &Rc<Profile>, scratch: &mut Scratch) {
+    fn catch_up(
+        &mut self,
+        table: &NodeTable,
+        newest: &Rc<Profile>,
+        renewal: Option<&mut Renewal>,
+        changed: &mut Vec<(Slot, Option<Rank>)>,
+    ) {
         let changes = table.changes();
         let is_complete = self.is_ranked && self.ranks.extend_to(table.slot_count());
         match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
                 let scoring = Scoring::new(&self.demand, &self.profile);
-                let changed = &mut scratch.changed;
                 changed.clear();
                 changed.extend(slots.map(|slot| (slot, rank(table, &scoring, slot))));
                 // In a loop of its own the processor fetches several entries of the tree at once.
                 changed.iter().for_each(|&(slot, rank)| self.ranks.set(slot, rank));
-                if let Some(renewal) = &mut self.renewal {
+                if let Some(renewal) = renewal {
                     let scoring = Scoring::new(&self.demand, &renewal.profile);
                     for &(slot, _) in changed.iter().filter(|(slot, _)| (*slot as usize) < renewal.done) {
                         renewal.ranks.set(slot, rank(table, &scoring, slot));
                     }
                 }
-                if self.is_outdated(newest) {
-                    self.renew(table, newest, scratch);
-                }
             }
             None => {
                 self.profile.clone_from(newest);
-                self.renewal = None;
+                if let Some(renewal) = renewal {
+                    renewal.class = None;
+                }
                 let scoring = Scoring::new(&self.demand, newest);
                 self.ranks.fill((0..table.slot_count()).map(|slot| rank(table, &scoring, slot as Slot)));
                 self.is_ranked = true;
@@ -250,41 +269,23 @@ impl Class {
         }
         self.seen = changes.end();
     }
+}
 
-    /// Whether its ranks are not yet those of the newest profile.
-    #[inline]
-    fn is_outdated(&self, newest: &Rc<Profile>) -> bool {
-        self.renewal.is_some() || !Rc::ptr_eq(&self.profile, newest)
-    }
-
-    /// Ranks some more slots by a newer profile.
+impl Renewal {
+    /// Ranks some more slots for the demand of its class. Returns whether all are ranked.
     #[cold]
-    fn renew(&mut self, table: &NodeTable, newest: &Rc<Profile>, scratch: &mut Scratch) {
+    fn proceed(&mut self, table: &NodeTable, demand: &Demand) -> bool {
         let slot_count = table.slot_count();
-        let renewal = self.renewal.get_or_insert_with(|| Renewal {
-            ranks: std::mem::take(&mut scratch.spare),
-            profile: newest.clone(),
-            done: 0,
-        });
-        if renewal.done == 0 {
-            renewal.ranks.reset(slot_count);
+        if !self.ranks.extend_to(slot_count) {
+            self.ranks.reset(slot_count);
+            self.done = 0;
         }
-        if !renewal.ranks.extend_to(slot_count) {
-            // The table has outgrown it; the next begins with more room.
-            self.renewal = None;
-            return;
-        }
-        let end = slot_count.min(renewal.done + RENEWED_PER_DECISION);
-        let scoring = Scoring::new(&self.demand, &renewal.profile);
-        let ranks = (renewal.done..end).map(|slot| rank(table, &scoring, slot as Slot));
-        renewal.ranks.set_range(renewal.done, ranks);
-        renewal.done = end;
-        if end == slot_count
-            && let Some(renewal) = self.renewal.take()
-        {
-            self.profile = renewal.profile;
-            scratch.spare = std::mem::replace(&mut self.ranks, renewal.ranks);
-        }
+        let end = slot_count.min(self.done + RENEWED_PER_DECISION);
+        let scoring = Scoring::new(demand, &self.profile);
+        // What the tree still has of a class before is overwritten to its end.
+        self.ranks.set_range(self.done, (self.done..end).map(|slot| rank(table, &scoring, slot as Slot)));
+        self.done = end;
+        end == slot_count
     }
 }
 
