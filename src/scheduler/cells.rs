@@ -149,8 +149,8 @@ pub enum Overwritten {
     Same,
     /// The cell.
     Changed,
-    /// The cell, and other nodes' shares of the resource, of which none had so much.
-    SharesChanged,
+    /// The cell, to more than any node has had: see [`Cells::grow`].
+    Largest,
 }
 
 /// The cells of a table of nodes.
@@ -319,7 +319,7 @@ impl Cells {
             return Some(Overwritten::Same);
         }
         resource.capacity += amount.units() as f64 - old.total.units() as f64;
-        Some(if self.grow(id, amount) { Overwritten::SharesChanged } else { Overwritten::Changed })
+        Some(if amount > resource.largest { Overwritten::Largest } else { Overwritten::Changed })
     }
 
     /// Gives a node a resource that it lacks. `cell` is not empty. Returns whether the largest total of the
@@ -346,7 +346,7 @@ impl Cells {
     /// A node has so much of a resource in total. Returns whether none had as much and others have some, so that
     /// their share has changed.
     #[inline]
-    fn grow(&mut self, id: ResourceId, total: Amount) -> bool {
+    pub fn grow(&mut self, id: ResourceId, total: Amount) -> bool {
         let resource = &mut self.resources[id.index()];
         if total <= resource.largest {
             return false;

@@ -217,10 +217,10 @@ impl NodeTable {
         let slot = self.slot_to_report(node);
         let entry = &mut self.nodes[slot as usize];
         let had_placements = std::mem::take(&mut entry.queued) > 0;
-        entry.units = None;
+        let had_units_apart = entry.units.take().is_some();
         match self.overwrite(slot, resources.clone()) {
             Some(has_changed) => {
-                if has_changed || had_placements {
+                if has_changed || had_placements || had_units_apart {
                     self.changes.mark(slot);
                 }
             }
@@ -388,7 +388,7 @@ impl NodeTable {
     #[inline]
     fn overwrite<'k>(&mut self, slot: Slot, resources: impl Iterator<Item = (&'k [u8], Amount)>) -> Option<bool> {
         self.cells.begin_report();
-        let (mut count, mut sparse_count, mut has_changed) = (0, 0, false);
+        let (mut count, mut sparse_count, mut has_changed, mut has_grown) = (0, 0, false, false);
         for (name, amount) in resources {
             let id = match (self.last_order.get(count), self.cells.held_sparse(slot).get(sparse_count)) {
                 (Some(&id), _) if self.names.is_name(id, name) => id,
@@ -401,14 +401,29 @@ impl NodeTable {
             match self.cells.overwrite(slot, id, amount)? {
                 Overwritten::Same => {}
                 Overwritten::Changed => has_changed = true,
-                Overwritten::SharesChanged => {
-                    has_changed = true;
-                    self.shares_changed(id);
-                }
+                Overwritten::Largest => (has_changed, has_grown) = (true, true),
             }
             count += 1;
         }
-        (count == self.cells.held_count(slot)).then_some(has_changed)
+        if count != self.cells.held_count(slot) {
+            return None;
+        }
+        if has_grown {
+            self.grow(slot);
+        }
+        Some(has_changed)
+    }
+
+    /// A node has more of some resource than any has had. It is told late, since an amount that a later one of the same
+    /// report replaces does not count.
+    #[cold]
+    fn grow(&mut self, slot: Slot) {
+        let ids: Vec<ResourceId> = self.cells.columns().chain(self.cells.held_sparse(slot).iter().copied()).collect();
+        for id in ids {
+            if self.cells.grow(id, self.cells.get(slot, id).total) {
+                self.shares_changed(id);
+            }
+        }
     }
 
     /// Applies a report in place of all that a node has.

@@ -297,20 +297,22 @@ impl Profile {
     /// use those units [of which it takes more](Units::unusable).
     #[inline]
     pub fn fragmentation(&self, free: &Vector, units: Option<&Units>) -> f32 {
-        match (scarcest_free(free), units) {
-            (0.0, _) => 0.0,
-            (scarcest_free, None) => scarcest_free * (self.unrelated + self.all.unfit(free)),
-            (scarcest_free, Some(units)) => scarcest_free * self.unrelated + self.all.unusable(free, units),
+        let scarcest_free = scarcest_free(free);
+        if scarcest_free == 0.0 {
+            return 0.0;
         }
+        let unusable = match units {
+            None => scarcest_free * self.all.unfit(free),
+            Some(units) => self.all.unusable(free, units),
+        };
+        scarcest_free * self.unrelated + unusable
     }
 
     /// As [`Profile::fragmentation`] of sums, of the common kinds alone, each with the weight of its demand for q.
     #[inline]
     pub fn common_fragmentation(&self, free: &Vector) -> f32 {
-        match scarcest_free(free) {
-            0.0 => 0.0,
-            scarcest_free => scarcest_free * self.common.unfit(free),
-        }
+        let scarcest_free = scarcest_free(free);
+        if scarcest_free == 0.0 { 0.0 } else { scarcest_free * self.common.unfit(free) }
     }
 }
 
