@@ -65,16 +65,18 @@ impl SchedulerService {
         };
         let view = view.get_or_insert_with(|| Box::new(View::new(&self.options)));
         match request {
-            Request::Schedule { demand } => match view.schedule(demand, &self.options) {
-                Some(node) => {
-                    self.counters.placed += 1;
-                    (Reply::Placed { node }, None)
+            Request::Schedule { demand } => {
+                match view.schedule(demand, &self.options).ok().map(|placement| placement.node) {
+                    Some(node) => {
+                        self.counters.placed += 1;
+                        (Reply::Placed { node }, None)
+                    }
+                    None => {
+                        self.counters.not_placed += 1;
+                        (Reply::Refused, None)
+                    }
                 }
-                None => {
-                    self.counters.not_placed += 1;
-                    (Reply::Refused, None)
-                }
-            },
+            }
             Request::AddNode { node, resources } => {
                 self.counters.added += 1;
                 let refusal = view.report(node, resources, &self.options).err().map(|_| Refusal::TooManyNodes);

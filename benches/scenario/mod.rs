@@ -80,7 +80,7 @@ impl Scenario {
         self.step += 1;
         let demand = &self.demands[self.step % self.demands.len()];
         let demand = Resources::parse(demand, Meaning::Demand).expect("it is well-formed");
-        let node = self.view.schedule(demand, &self.options).expect("nodes are large enough");
+        let node = self.view.schedule(demand, &self.options).expect("nodes are large enough").node;
         if self.update == Update::RemoveAndAdd {
             self.view.remove(node);
         }

@@ -70,7 +70,7 @@ impl<'a> Cluster<'a> {
     /// Places a demand of the trace; `None` where it fits nowhere now.
     pub fn place(&mut self, demand: usize) -> Option<NodeId> {
         let start = Instant::now();
-        let node = self.view.schedule(self.demands[demand], &self.options);
+        let node = self.view.schedule(self.demands[demand], &self.options).ok().map(|placement| placement.node);
         self.decisions.time += start.elapsed();
         self.decisions.count += 1;
         if node.is_some() {

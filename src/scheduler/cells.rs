@@ -39,7 +39,7 @@ impl Cell {
     /// Whether it says nothing more than the absence of the resource does.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.total == Amount::ZERO && self.available == Amount::ZERO
+        self.total == Amount::ZERO && self.available == Amount::ZERO && self.reserved == Amount::ZERO
     }
 }
 
@@ -271,6 +271,16 @@ impl Cells {
         }
     }
 
+    /// Calls `visit` for every resource that a node has.
+    pub fn for_each_held(&self, slot: Slot, mut visit: impl FnMut(ResourceId, Cell)) {
+        for id in self.columns().chain(self.held_sparse(slot).iter().copied()) {
+            let cell = self.get(slot, id);
+            if !cell.is_empty() {
+                visit(id, cell);
+            }
+        }
+    }
+
     /// What a node has of a resource, with the scale of that.
     #[inline]
     pub fn share(&self, slot: Slot, id: ResourceId) -> Share {
@@ -384,6 +394,24 @@ impl Cells {
                 }
             }
         }
+    }
+
+    /// Takes the cell of a resource away where a node has nothing of it any more. Returns whether no other node
+    /// has any.
+    #[inline]
+    pub fn remove_empty(&mut self, slot: Slot, id: ResourceId) -> bool {
+        self.get(slot, id).is_empty() && self.remove(slot, id)
+    }
+
+    #[cold]
+    fn remove(&mut self, slot: Slot, id: ResourceId) -> bool {
+        let (resource, held) = (&mut self.resources[id.index()], &mut self.held[slot as usize]);
+        if let Place::Sparse(holders) = &mut resource.place {
+            holders.retain(|&(other, _)| other != slot);
+            held.sparse.retain(|&other| other != id);
+        }
+        held.count -= 1;
+        resource.leave(Cell::default())
     }
 
     /// Forgets a resource that no node has, before its id gets another name.

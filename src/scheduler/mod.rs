@@ -7,6 +7,7 @@
 pub mod amount;
 pub mod cells;
 pub mod changes;
+pub mod ledger;
 pub mod node_table;
 pub mod policy;
 pub mod profile;
@@ -15,5 +16,6 @@ pub mod rank_cache;
 pub mod rank_tree;
 pub mod resource_names;
 pub mod selection;
+pub mod shared_view;
 pub mod units;
 pub mod view;

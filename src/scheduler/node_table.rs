@@ -1,5 +1,7 @@
 //! The nodes of a view: what each one has, what is reserved on it, and how many placements it has queued.
 
+mod update;
+
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
@@ -61,6 +63,8 @@ struct NodeEntry {
     queued: u32,
     /// See [`Node::term`].
     term: NodeTerm,
+    /// Takes no new placements.
+    draining: bool,
     /// Where the units of its unit resources are not as the sum of what is free says.
     units: Option<Box<UnitsApart>>,
 }
@@ -128,13 +132,19 @@ impl NodeTable {
 
     /// Whether the node is there.
     pub fn contains(&self, node: NodeId) -> bool {
-        self.slots.contains_key(&node) && self.leaving.is_none_or(|(leaving, _)| leaving != node)
+        self.slot_of(node).is_some()
     }
 
     /// The node in a slot; `None` where the slot is vacant.
     #[inline]
     pub fn node(&self, slot: Slot) -> Option<Node<'_>> {
-        self.nodes[slot as usize].id.map(|id| Node { table: self, slot, id })
+        let entry = &self.nodes[slot as usize];
+        entry.id.map(|id| Node { table: self, slot, id, term: entry.term })
+    }
+
+    /// The node in a slot with the node term of any policy; `None` where the slot is vacant.
+    pub fn node_under(&self, policy: &Policy, slot: Slot) -> Option<Node<'_>> {
+        self.node(slot).map(|node| Node { term: policy.node_term(&self.cells, slot), ..node })
     }
 
     /// Every node, by ascending slot.
@@ -236,9 +246,24 @@ impl NodeTable {
     pub fn remove(&mut self, node: NodeId) -> bool {
         self.finish_removal();
         let Some(&slot) = self.slots.get(&node) else { return false };
-        self.nodes[slot as usize].id = None;
+        let entry = &mut self.nodes[slot as usize];
+        entry.id = None;
+        entry.draining = false;
         self.leaving = Some((node, slot));
         true
+    }
+
+    /// Sets whether a node takes no new placements. Returns whether it is there.
+    pub fn set_draining(&mut self, node: NodeId, draining: bool) -> bool {
+        let Some(slot) = self.slot_of(node) else { return false };
+        self.nodes[slot as usize].draining = draining;
+        self.changes.mark(slot);
+        true
+    }
+
+    /// The slot of a node.
+    pub fn slot_of(&self, node: NodeId) -> Option<Slot> {
+        self.slots.get(&node).copied().filter(|&slot| self.nodes[slot as usize].id.is_some())
     }
 
     /// Resolves a demand into `demand`, in place of what that held. The last amount given for a resource
@@ -292,7 +317,7 @@ impl NodeTable {
     /// When the node is not there, or has not so much reserved; nothing is changed then.
     pub fn release(&mut self, node: NodeId, demand: &Demand) -> Result<(), NotPlaced> {
         self.finish_removal();
-        let &slot = self.slots.get(&node).ok_or(NotPlaced)?;
+        let slot = self.slot_of(node).ok_or(NotPlaced)?;
         let is_reserved = |&(id, amount): &(ResourceId, Amount)| self.cells.get(slot, id).reserved >= amount;
         if self.nodes[slot as usize].queued == 0 || !demand.entries.iter().all(is_reserved) {
             return Err(NotPlaced);
@@ -301,6 +326,9 @@ impl NodeTable {
             self.cells.unreserve(slot, id, amount);
             if self.cells.is_unit(id) {
                 self.give_units(slot, id, amount);
+            }
+            if self.cells.remove_empty(slot, id) {
+                self.names.release(id);
             }
         }
         self.nodes[slot as usize].queued -= 1;
@@ -332,6 +360,10 @@ impl NodeTable {
             units.give(given, cell.total);
         }
         self.set_units(slot, id, units);
+    }
+
+    fn units_of(&self, slot: Slot, id: ResourceId) -> Units {
+        self.units_apart(slot, id).unwrap_or_else(|| Units::of_sum(self.cells.get(slot, id).free()))
     }
 
     fn units_apart(&self, slot: Slot, id: ResourceId) -> Option<Units> {
@@ -560,6 +592,7 @@ pub struct Node<'a> {
     table: &'a NodeTable,
     slot: Slot,
     id: NodeId,
+    term: NodeTerm,
 }
 
 impl<'a> Node<'a> {
@@ -579,6 +612,19 @@ impl<'a> Node<'a> {
     #[inline]
     pub fn queued(self) -> u32 {
         self.table.nodes[self.slot as usize].queued
+    }
+
+    /// Whether it takes no new placements.
+    #[inline]
+    pub fn is_draining(self) -> bool {
+        self.table.nodes[self.slot as usize].draining
+    }
+
+    /// What it has of each resource.
+    pub fn cells(self) -> impl Iterator<Item = (ResourceId, Cell)> {
+        let mut cells = Vec::new();
+        self.table.cells.for_each_held(self.slot, |id, cell| cells.push((id, cell)));
+        cells.into_iter()
     }
 
     /// How the demand fits.
@@ -607,14 +653,13 @@ impl<'a> Node<'a> {
     /// What is free of each unit of a resource; `None` of a resource that does not come in units.
     #[inline]
     pub fn units(self, id: ResourceId) -> Option<Units> {
-        let units = || self.table.units_apart(self.slot, id).unwrap_or_else(|| Units::of_sum(self.cell(id).free()));
-        self.table.cells.is_unit(id).then(units)
+        self.table.cells.is_unit(id).then(|| self.table.units_of(self.slot, id))
     }
 
     /// The part of every score that depends on the node alone.
     #[inline]
     pub fn term(self) -> NodeTerm {
-        self.table.nodes[self.slot as usize].term
+        self.term
     }
 
     /// What it has of a resource.

@@ -18,9 +18,12 @@ const FREE: u64 = 1 << 63;
 const QUEUED_MAX: u32 = u32::MAX >> 1;
 
 impl Rank {
-    /// Ranks `node` for the demand; `None` where it is not feasible.
+    /// Ranks `node` for the demand; `None` where it is not feasible or takes no placements.
     #[inline]
     pub fn of(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> Option<Rank> {
+        if node.is_draining() {
+            return None;
+        }
         let demand = scoring.demand;
         let free = if demand.is_empty() {
             FREE | few_queued(node)

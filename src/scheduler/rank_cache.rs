@@ -197,12 +197,17 @@ impl RankCache {
         &self.profile
     }
 
+    /// A profile of what was asked so far.
+    pub fn make_profile(&self, table: &NodeTable) -> Profile {
+        let counts = self.classes.iter().map(|class| Count { demand: &class.demand, count: class.count });
+        Profile::new(table, counts)
+    }
+
     /// Makes a new profile of what was asked, and takes it if it differs enough.
     #[cold]
     fn refresh_profile(&mut self, table: &NodeTable) {
         self.profile_due = self.decisions + self.decisions.clamp(1, profile::REFRESH_INTERVAL);
-        let counts = self.classes.iter().map(|class| Count { demand: &class.demand, count: class.count });
-        let profile = Profile::new(table, counts);
+        let profile = self.make_profile(table);
         if self.profile.is_empty() || profile.differs(&self.profile) {
             self.profile = Rc::new(profile);
         }

@@ -11,7 +11,7 @@ use super::rank_tree::RankTree;
 const TRIES: usize = 32;
 
 /// What such policies remember between decisions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Selector {
     random: Rng,
     last: Slot,

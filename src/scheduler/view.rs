@@ -1,11 +1,17 @@
 //! A view: one table of nodes, and the placements made on it.
 
+mod explain;
+mod hints;
+
+pub use self::explain::{Closest, Explanation, Missing, Shortage, Verdict};
+pub use self::hints::Hints;
+
 use super::amount::Amount;
 use super::cells::Slot;
-use super::node_table::{Demand, Node, NodeTable, NotPlaced};
+use super::node_table::{Demand, Node, NodeTable, NotPlaced, UnknownResource};
 use super::policy::{Policy, Scoring, Selection};
 use super::rank::Rank;
-use super::rank_cache::RankCache;
+use super::rank_cache::{ClassIndex, RankCache};
 use super::selection::Selector;
 use super::units::UnitResources;
 use crate::wire::NodeId;
@@ -22,6 +28,36 @@ pub struct ViewOptions {
     pub policy: Policy,
     /// Resources that come in units, such as devices: see [`units`](super::units).
     pub unit_resources: UnitResources,
+}
+
+/// A demand that was placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement<'a> {
+    pub slot: Slot,
+    pub node: NodeId,
+    /// Whether the node was free for it; else it queues there.
+    pub is_free: bool,
+    pub demand: &'a Demand,
+}
+
+/// Why a demand is not placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unplaced {
+    /// No node could ever take it.
+    Infeasible,
+    /// Nodes could take it, but none is free for it; only where that is asked for.
+    NothingFree,
+    /// There are no nodes.
+    NoNodes,
+}
+
+/// Where a demand is to be placed.
+#[derive(Clone, Copy, Debug)]
+struct Decision {
+    rank: Rank,
+    slot: Slot,
+    /// The class of the demand; without one it is the demand at hand.
+    class: Option<ClassIndex>,
 }
 
 /// A view has as many nodes as it may have.
@@ -65,35 +101,71 @@ impl View {
         resources: impl Iterator<Item = (&'k [u8], Amount)> + Clone,
         options: &ViewOptions,
     ) -> Result<(), TooManyNodes> {
-        if self.table.len() >= options.nodes_max && !self.table.contains(node) {
-            return Err(TooManyNodes);
-        }
+        self.check_room(node, options)?;
         self.table.report(node, resources);
         Ok(())
     }
 
-    /// Removes a node; it is no error if it is not there.
+    /// Sets what a node has and what of it is available, and keeps its placements; adds the node if it is not there.
+    /// Returns its slot.
+    ///
+    /// # Errors
+    /// When it is not there and the view is full; nothing is changed then.
+    pub fn update<'k>(
+        &mut self,
+        node: NodeId,
+        available: impl Iterator<Item = (&'k [u8], Amount)>,
+        total: impl Iterator<Item = (&'k [u8], Amount)>,
+        options: &ViewOptions,
+    ) -> Result<Slot, TooManyNodes> {
+        self.check_room(node, options)?;
+        Ok(self.table.update(node, available, total))
+    }
+
+    fn check_room(&self, node: NodeId, options: &ViewOptions) -> Result<(), TooManyNodes> {
+        match self.table.len() >= options.nodes_max && !self.table.contains(node) {
+            true => Err(TooManyNodes),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes a node and its placements; it is no error if it is not there.
     pub fn remove(&mut self, node: NodeId) {
         self.table.remove(node);
     }
 
+    /// Sets whether a node takes no new placements. Returns whether it is there.
+    pub fn drain(&mut self, node: NodeId, on: bool) -> bool {
+        self.table.set_draining(node, on)
+    }
+
     /// Places a demand on a node that the policy chooses and remembers it there until the node is reported anew or
-    /// it is released. `None` where no node is feasible, or, strict, none is free.
+    /// it is released.
+    ///
+    /// # Errors
+    /// Where no node is feasible, or, strict, none is free; nothing is changed then.
     #[inline]
-    pub fn schedule(&mut self, resources: Resources<'_>, options: &ViewOptions) -> Option<NodeId> {
+    pub fn schedule(&mut self, resources: Resources<'_>, options: &ViewOptions) -> Result<Placement<'_>, Unplaced> {
+        let decision = self.decide(resources)?;
+        self.commit(decision, options.strict)
+    }
+
+    /// Decides by the cache of ranks where there is a rank for the demand.
+    #[inline]
+    fn decide(&mut self, resources: Resources<'_>) -> Result<Decision, Unplaced> {
         self.table.settle();
         let names_generation = self.table.names().generation();
         let class = match self.cache.recall(resources.as_bytes(), names_generation) {
             Some(class) => class,
             None => {
-                self.table.resolve(resources, &mut self.demand).ok()?;
+                self.table.resolve(resources, &mut self.demand).map_err(|_| self.why_infeasible())?;
                 if self.is_rare() || self.demand.entries().len() > CACHED_ENTRIES_MAX {
-                    return self.schedule_once(options);
+                    return self.decide_once();
                 }
                 self.cache.remember(resources.as_bytes(), names_generation, &self.demand, self.table.slot_count())
             }
         };
-        let highest = self.cache.highest(class, &self.table)?;
+        let Some(highest) = self.cache.highest(class, &self.table) else { return Err(self.why_infeasible()) };
         let demand = self.cache.demand(class);
         self.check_highest(highest, demand);
         let selection = self.table.policy().selection();
@@ -102,11 +174,28 @@ impl View {
             _ if demand.is_empty() || !highest.0.is_free() => highest,
             _ => self.selector.choose(selection, self.cache.ranks(class), highest),
         };
-        if options.strict && !rank.is_free() {
-            return None;
+        Ok(Decision { rank, slot, class: Some(class) })
+    }
+
+    /// Carries a decision out.
+    #[inline]
+    fn commit(&mut self, decision: Decision, strict: bool) -> Result<Placement<'_>, Unplaced> {
+        let is_free = decision.rank.is_free();
+        if strict && !is_free {
+            return Err(Unplaced::NothingFree);
         }
-        self.table.place(slot, demand);
-        self.table.node(slot).map(Node::id)
+        let demand = match decision.class {
+            Some(class) => self.cache.demand(class),
+            None => &self.demand,
+        };
+        self.table.place(decision.slot, demand);
+        let Some(node) = self.table.node(decision.slot) else { return Err(Unplaced::Infeasible) };
+        Ok(Placement { slot: decision.slot, node: node.id(), is_free, demand })
+    }
+
+    #[cold]
+    fn why_infeasible(&self) -> Unplaced {
+        if self.table.is_empty() { Unplaced::NoNodes } else { Unplaced::Infeasible }
     }
 
     /// Ends one placement of a demand on a node.
@@ -114,9 +203,33 @@ impl View {
     /// # Errors
     /// When the node is not there, or has not so much reserved; nothing is changed then.
     pub fn release(&mut self, node: NodeId, resources: Resources<'_>) -> Result<(), NotPlaced> {
-        self.table.settle();
-        self.table.resolve(resources, &mut self.demand).map_err(|_| NotPlaced)?;
+        self.resolve(resources).map_err(|_| NotPlaced)?;
         self.table.release(node, &self.demand)
+    }
+
+    /// Ends one placement of a demand on the node in a slot: see [`View::release`].
+    pub(super) fn release_at(&mut self, slot: Slot, demand: &Demand) -> Result<(), NotPlaced> {
+        let node = self.table.node(slot).ok_or(NotPlaced)?.id();
+        self.table.release(node, demand)
+    }
+
+    /// Makes what a list of resources asks for the [demand at hand](Self::demand).
+    ///
+    /// # Errors
+    /// When it asks for a resource that no node has.
+    pub(super) fn resolve(&mut self, resources: Resources<'_>) -> Result<(), UnknownResource> {
+        self.table.settle();
+        self.table.resolve(resources, &mut self.demand)
+    }
+
+    /// The demand that was resolved last.
+    pub(super) fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
+    /// The table of nodes.
+    pub fn table(&self) -> &NodeTable {
+        &self.table
     }
 
     /// The nodes of the view.
@@ -134,20 +247,16 @@ impl View {
             })
     }
 
-    /// Places the demand at hand without the cache.
-    fn schedule_once(&mut self, options: &ViewOptions) -> Option<NodeId> {
+    /// Decides on the demand at hand without the cache.
+    fn decide_once(&self) -> Result<Decision, Unplaced> {
         let scoring = self.scoring(&self.demand);
         let highest = match self.table.rare_candidates(&self.demand) {
             Some(slots) => highest_of(&self.table, scoring, slots),
             None => highest_of(&self.table, scoring, 0..self.table.slot_count() as Slot),
-        }?;
-        self.check_highest(highest, &self.demand);
-        let (rank, slot) = highest;
-        if options.strict && !rank.is_free() {
-            return None;
-        }
-        self.table.place(slot, &self.demand);
-        self.table.node(slot).map(Node::id)
+        };
+        let (rank, slot) = highest.ok_or_else(|| self.why_infeasible())?;
+        self.check_highest((rank, slot), &self.demand);
+        Ok(Decision { rank, slot, class: None })
     }
 
     /// In debug builds, checks that the shortcuts have found the same node as a look at every node. With a policy that
