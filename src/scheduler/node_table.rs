@@ -1,5 +1,7 @@
 //! The nodes of a view: what each one has, what is reserved on it, and how many placements it has queued.
 
+mod node;
+
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
@@ -7,11 +9,12 @@ use foldhash::fast::RandomState;
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Overwritten, Slot};
 use super::changes::{Changes, Position};
-use super::policy::{MEMORY, NodeTerm, Policy, Share};
-use super::rank::Fit;
+use super::policy::{MEMORY, NodeTerm, Policy};
 use super::resource_names::{ResourceId, ResourceNames};
 use super::units::{UnitResources, Units};
 use crate::wire::NodeId;
+
+pub use node::Node;
 
 /// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -552,93 +555,6 @@ fn keep_last_of_each(entries: &mut Vec<(ResourceId, Amount)>) {
         }
         same
     });
-}
-
-/// One node of a table.
-#[derive(Clone, Copy, Debug)]
-pub struct Node<'a> {
-    table: &'a NodeTable,
-    slot: Slot,
-    id: NodeId,
-}
-
-impl<'a> Node<'a> {
-    /// Its identifier.
-    #[inline]
-    pub fn id(self) -> NodeId {
-        self.id
-    }
-
-    /// Its slot in the table.
-    #[inline]
-    pub fn slot(self) -> Slot {
-        self.slot
-    }
-
-    /// Placements since the last report.
-    #[inline]
-    pub fn queued(self) -> u32 {
-        self.table.nodes[self.slot as usize].queued
-    }
-
-    /// How the demand fits.
-    #[inline]
-    pub fn fit(self, demand: &Demand) -> Fit {
-        let mut fit = Fit::Free;
-        for &(id, amount) in &demand.entries {
-            let cell = self.table.cells.get(self.slot, id);
-            if cell.total < amount {
-                return Fit::Infeasible;
-            }
-            if cell.free() < amount || !self.can_units_host(id, amount) {
-                fit = Fit::Queues;
-            }
-        }
-        fit
-    }
-
-    /// Whether the units of a resource can host an amount, if it comes in units and as much is free.
-    #[inline]
-    fn can_units_host(self, id: ResourceId, amount: Amount) -> bool {
-        self.table.nodes[self.slot as usize].units.is_none()
-            || self.table.units_apart(self.slot, id).is_none_or(|units| units.can_host(amount))
-    }
-
-    /// What is free of each unit of a resource; `None` of a resource that does not come in units.
-    #[inline]
-    pub fn units(self, id: ResourceId) -> Option<Units> {
-        let units = || self.table.units_apart(self.slot, id).unwrap_or_else(|| Units::of_sum(self.cell(id).free()));
-        self.table.cells.is_unit(id).then(units)
-    }
-
-    /// The part of every score that depends on the node alone.
-    #[inline]
-    pub fn term(self) -> NodeTerm {
-        self.table.nodes[self.slot as usize].term
-    }
-
-    /// What it has of a resource.
-    #[inline]
-    pub fn cell(self, id: ResourceId) -> Cell {
-        self.table.cells.get(self.slot, id)
-    }
-
-    /// What it has of a resource, with the scale of that.
-    #[inline]
-    pub fn share(self, id: ResourceId) -> Share {
-        self.table.cells.share(self.slot, id)
-    }
-
-    /// The id of a name, if any node of the view has or had it.
-    #[inline]
-    pub fn id_of(self, name: &[u8]) -> Option<ResourceId> {
-        self.table.names.get(name)
-    }
-
-    /// What it has of the resource of a name.
-    pub fn cell_of(self, name: &[u8]) -> Cell {
-        self.id_of(name).map_or(Cell::default(), |id| self.cell(id))
-    }
 }
 
 #[cfg(test)]
