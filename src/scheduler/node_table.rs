@@ -1,5 +1,6 @@
 //! The nodes of a view: what each one has, what is reserved on it, and how many placements it has queued.
 
+mod demand;
 mod node;
 
 use std::collections::{HashMap, HashSet};
@@ -14,33 +15,10 @@ use super::resource_names::{ResourceId, ResourceNames};
 use super::units::{UnitResources, Units};
 use crate::wire::NodeId;
 
+pub use demand::Demand;
 pub use node::Node;
 
-/// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Demand {
-    entries: Vec<(ResourceId, Amount)>,
-}
-
-impl Demand {
-    /// Whether nothing is asked for.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// How much is asked for of one resource.
-    #[inline]
-    pub fn amount(&self, id: ResourceId) -> Amount {
-        self.entries.iter().find(|entry| entry.0 == id).map_or(Amount::ZERO, |entry| entry.1)
-    }
-
-    /// The resources asked for and how much of each.
-    #[inline]
-    pub fn entries(&self) -> &[(ResourceId, Amount)] {
-        &self.entries
-    }
-}
+use demand::keep_last_of_each;
 
 /// Places of a report whose names are remembered for the next.
 const ORDER_MAX: usize = 64;
@@ -542,19 +520,6 @@ impl NodeTable {
             }
         }
     }
-}
-
-/// Sorts by resource and keeps the entry given last of each.
-#[inline]
-fn keep_last_of_each(entries: &mut Vec<(ResourceId, Amount)>) {
-    entries.sort_by_key(|&(id, _)| id);
-    entries.dedup_by(|later, earlier| {
-        let same = later.0 == earlier.0;
-        if same {
-            earlier.1 = later.1;
-        }
-        same
-    });
 }
 
 #[cfg(test)]
