@@ -1,5 +1,7 @@
 //! The nodes of a view: what each one has, what is reserved on it, and how many placements it has queued.
 
+mod demand;
+mod node;
 mod update;
 
 use std::collections::{HashMap, HashSet};
@@ -9,37 +11,15 @@ use foldhash::fast::RandomState;
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Overwritten, Slot};
 use super::changes::{Changes, Position};
-use super::policy::{MEMORY, NodeTerm, Policy, Share};
-use super::rank::Fit;
+use super::policy::{MEMORY, NodeTerm, Policy};
 use super::resource_names::{ResourceId, ResourceNames};
 use super::units::{UnitResources, Units};
 use crate::wire::NodeId;
 
-/// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Demand {
-    entries: Vec<(ResourceId, Amount)>,
-}
+pub use demand::Demand;
+pub use node::Node;
 
-impl Demand {
-    /// Whether nothing is asked for.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// How much is asked for of one resource.
-    #[inline]
-    pub fn amount(&self, id: ResourceId) -> Amount {
-        self.entries.iter().find(|entry| entry.0 == id).map_or(Amount::ZERO, |entry| entry.1)
-    }
-
-    /// The resources asked for and how much of each.
-    #[inline]
-    pub fn entries(&self) -> &[(ResourceId, Amount)] {
-        &self.entries
-    }
-}
+use demand::keep_last_of_each;
 
 /// Places of a report whose names are remembered for the next.
 const ORDER_MAX: usize = 64;
@@ -570,119 +550,6 @@ impl NodeTable {
                 assert!(is_unreserved || node.queued > 0);
             }
         }
-    }
-}
-
-/// Sorts by resource and keeps the entry given last of each.
-#[inline]
-fn keep_last_of_each(entries: &mut Vec<(ResourceId, Amount)>) {
-    entries.sort_by_key(|&(id, _)| id);
-    entries.dedup_by(|later, earlier| {
-        let same = later.0 == earlier.0;
-        if same {
-            earlier.1 = later.1;
-        }
-        same
-    });
-}
-
-/// One node of a table.
-#[derive(Clone, Copy, Debug)]
-pub struct Node<'a> {
-    table: &'a NodeTable,
-    slot: Slot,
-    id: NodeId,
-    term: NodeTerm,
-}
-
-impl<'a> Node<'a> {
-    /// Its identifier.
-    #[inline]
-    pub fn id(self) -> NodeId {
-        self.id
-    }
-
-    /// Its slot in the table.
-    #[inline]
-    pub fn slot(self) -> Slot {
-        self.slot
-    }
-
-    /// Placements since the last report.
-    #[inline]
-    pub fn queued(self) -> u32 {
-        self.table.nodes[self.slot as usize].queued
-    }
-
-    /// Whether it takes no new placements.
-    #[inline]
-    pub fn is_draining(self) -> bool {
-        self.table.nodes[self.slot as usize].draining
-    }
-
-    /// What it has of each resource.
-    pub fn cells(self) -> impl Iterator<Item = (ResourceId, Cell)> {
-        let mut cells = Vec::new();
-        self.table.cells.for_each_held(self.slot, |id, cell| cells.push((id, cell)));
-        cells.into_iter()
-    }
-
-    /// How the demand fits.
-    #[inline]
-    pub fn fit(self, demand: &Demand) -> Fit {
-        let mut fit = Fit::Free;
-        for &(id, amount) in &demand.entries {
-            let cell = self.table.cells.get(self.slot, id);
-            if cell.total < amount {
-                return Fit::Infeasible;
-            }
-            if cell.free() < amount || !self.can_units_host(id, amount) {
-                fit = Fit::Queues;
-            }
-        }
-        fit
-    }
-
-    /// Whether the units of a resource can host an amount, if it comes in units and as much is free.
-    #[inline]
-    fn can_units_host(self, id: ResourceId, amount: Amount) -> bool {
-        self.table.nodes[self.slot as usize].units.is_none()
-            || self.table.units_apart(self.slot, id).is_none_or(|units| units.can_host(amount))
-    }
-
-    /// What is free of each unit of a resource; `None` of a resource that does not come in units.
-    #[inline]
-    pub fn units(self, id: ResourceId) -> Option<Units> {
-        self.table.cells.is_unit(id).then(|| self.table.units_of(self.slot, id))
-    }
-
-    /// The part of every score that depends on the node alone.
-    #[inline]
-    pub fn term(self) -> NodeTerm {
-        self.term
-    }
-
-    /// What it has of a resource.
-    #[inline]
-    pub fn cell(self, id: ResourceId) -> Cell {
-        self.table.cells.get(self.slot, id)
-    }
-
-    /// What it has of a resource, with the scale of that.
-    #[inline]
-    pub fn share(self, id: ResourceId) -> Share {
-        self.table.cells.share(self.slot, id)
-    }
-
-    /// The id of a name, if any node of the view has or had it.
-    #[inline]
-    pub fn id_of(self, name: &[u8]) -> Option<ResourceId> {
-        self.table.names.get(name)
-    }
-
-    /// What it has of the resource of a name.
-    pub fn cell_of(self, name: &[u8]) -> Cell {
-        self.id_of(name).map_or(Cell::default(), |id| self.cell(id))
     }
 }
 

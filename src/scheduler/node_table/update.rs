@@ -1,6 +1,7 @@
 //! Updates that tell total and available amounts apart and may keep what is reserved.
 
-use super::{Amount, Cell, NodeTable, ResourceId, Slot, keep_last_of_each};
+use super::demand::keep_last_of_each;
+use super::{Amount, Cell, NodeTable, ResourceId, Slot};
 use crate::scheduler::units::Units;
 use crate::wire::NodeId;
 

@@ -1,0 +1,43 @@
+//! What a task asks for.
+
+use crate::scheduler::amount::Amount;
+use crate::scheduler::resource_names::ResourceId;
+
+/// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Demand {
+    pub(super) entries: Vec<(ResourceId, Amount)>,
+}
+
+impl Demand {
+    /// Whether nothing is asked for.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How much is asked for of one resource.
+    #[inline]
+    pub fn amount(&self, id: ResourceId) -> Amount {
+        self.entries.iter().find(|entry| entry.0 == id).map_or(Amount::ZERO, |entry| entry.1)
+    }
+
+    /// The resources asked for and how much of each.
+    #[inline]
+    pub fn entries(&self) -> &[(ResourceId, Amount)] {
+        &self.entries
+    }
+}
+
+/// Sorts by resource and keeps the entry given last of each.
+#[inline]
+pub(super) fn keep_last_of_each(entries: &mut Vec<(ResourceId, Amount)>) {
+    entries.sort_by_key(|&(id, _)| id);
+    entries.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            earlier.1 = later.1;
+        }
+        same
+    });
+}
