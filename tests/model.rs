@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use external_scheduler::execute::SchedulerService;
+use external_scheduler::execute::session::Session;
+use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOptions};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{DEFINITIONS, Parameters, Policy};
 use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::{View, ViewOptions};
+use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::frame::PREFIX_LENGTH;
 use external_scheduler::wire::reply::Reply;
@@ -197,8 +199,9 @@ fn drive(policy: &str, steps: usize, nodes: i64, strict: bool) {
     let mut random = fastrand::Rng::with_seed(seed);
     let options =
         ViewOptions { strict, nodes_max: 1_000, policy, unit_resources: UnitResources::named(UNIT_RESOURCES) };
-    let mut service = SchedulerService::new(options.clone());
-    let mut view = Some(Box::new(View::new(&options)));
+    let mut service = SchedulerService::new(ServiceOptions { view: options.clone(), lease: LEASE, token: None });
+    let mut session = Session::New;
+    let telemetry = ServerTelemetry::default();
     let mut model = Model::default();
     let mut frame = Vec::new();
     for step in 0..steps {
@@ -212,30 +215,36 @@ fn drive(policy: &str, steps: usize, nodes: i64, strict: bool) {
                     report.push(("CPU", -10_000));
                 }
                 request::append_add_node(&mut frame, id, on_wire(&report));
-                assert_eq!(service.run(&mut view, &frame[PREFIX_LENGTH..]), (Reply::Done, None));
+                assert_eq!(
+                    service.run(&mut session, &frame[PREFIX_LENGTH..], &telemetry),
+                    (Answer::Version1(Reply::Done), None)
+                );
                 model.add(id, &report);
             }
             20..26 => {
                 request::append_remove_node(&mut frame, id);
-                assert_eq!(service.run(&mut view, &frame[PREFIX_LENGTH..]), (Reply::Done, None));
+                assert_eq!(
+                    service.run(&mut session, &frame[PREFIX_LENGTH..], &telemetry),
+                    (Answer::Version1(Reply::Done), None)
+                );
                 model.remove(id);
             }
             _ => {
                 let demand = random_resources(&mut random, 3, 0);
                 request::append_schedule(&mut frame, on_wire(&demand));
-                let decision = match service.run(&mut view, &frame[PREFIX_LENGTH..]) {
-                    (Reply::Placed { node }, None) => Some(node),
-                    (Reply::Refused, None) => None,
+                let decision = match service.run(&mut session, &frame[PREFIX_LENGTH..], &telemetry) {
+                    (Answer::Version1(Reply::Placed { node }), None) => Some(node),
+                    (Answer::Version1(Reply::Refused), None) => None,
                     other => panic!("{other:?}"),
                 };
                 model.place(&demand, decision, strict, policy.name() == "best-fit");
             }
         }
         if step % 64 == 0 {
-            model.compare(view.as_ref().expect("a view"), &NAMES);
+            model.compare(session.private_view(&options), &NAMES);
         }
     }
-    model.compare(view.as_ref().expect("a view"), &NAMES);
+    model.compare(session.private_view(&options), &NAMES);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use external_scheduler::execute::{LazyView, SchedulerService};
+use external_scheduler::execute::session::Session;
+use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOptions};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{Parameters, Policy};
 use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::ViewOptions;
+use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::frame::PREFIX_LENGTH;
 use external_scheduler::wire::reply::Reply;
@@ -44,18 +46,26 @@ fn add(frame: &mut Vec<u8>, node: i64, cpus: f64) {
     request::append_add_node(frame, NodeId(node), resources);
 }
 
+fn run(service: &mut SchedulerService, session: &mut Session, message: &[u8]) -> Option<Reply> {
+    thread_local!(static TELEMETRY: ServerTelemetry = ServerTelemetry::default());
+    TELEMETRY.with(|telemetry| match service.run(session, message, telemetry) {
+        (Answer::Version1(reply), None) => Some(reply),
+        _ => None,
+    })
+}
+
 /// One placement of each of several demands, each followed by remove + add of its node.
-fn round(service: &mut SchedulerService, view: &mut LazyView, schedules: &[Vec<u8>], frame: &mut Vec<u8>) {
+fn round(service: &mut SchedulerService, session: &mut Session, schedules: &[Vec<u8>], frame: &mut Vec<u8>) {
     for schedule in schedules {
-        let (Reply::Placed { node }, None) = service.run(view, &schedule[PREFIX_LENGTH..]) else {
+        let Some(Reply::Placed { node }) = run(service, session, &schedule[PREFIX_LENGTH..]) else {
             panic!("every node is large enough")
         };
         frame.clear();
         request::append_remove_node(frame, node);
-        service.run(view, &frame[PREFIX_LENGTH..]);
+        run(service, session, &frame[PREFIX_LENGTH..]);
         frame.clear();
         add(frame, node.0, 8.0 + (node.0 % 8) as f64);
-        service.run(view, &frame[PREFIX_LENGTH..]);
+        run(service, session, &frame[PREFIX_LENGTH..]);
     }
 }
 
@@ -63,18 +73,22 @@ fn round(service: &mut SchedulerService, view: &mut LazyView, schedules: &[Vec<u
 fn decisions_allocate_nothing() {
     for policy in ["best-fit", "spread", "balanced", "first-fit", "shortest-queue"] {
         let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
-        let mut service = SchedulerService::new(ViewOptions {
-            strict: false,
-            nodes_max: 1_000,
-            policy,
-            unit_resources: UnitResources::named(UNIT_RESOURCES),
+        let mut service = SchedulerService::new(ServiceOptions {
+            lease: LEASE,
+            token: None,
+            view: ViewOptions {
+                strict: false,
+                nodes_max: 1_000,
+                policy,
+                unit_resources: UnitResources::named(UNIT_RESOURCES),
+            },
         });
-        let mut view = None;
+        let mut session = Session::New;
         let mut frame = Vec::with_capacity(1_024);
         for node in 0..NODES {
             frame.clear();
             add(&mut frame, node, 16.0);
-            service.run(&mut view, &frame[PREFIX_LENGTH..]);
+            run(&mut service, &mut session, &frame[PREFIX_LENGTH..]);
         }
         let schedule = |cpus: f64| {
             let mut frame = Vec::new();
@@ -82,10 +96,10 @@ fn decisions_allocate_nothing() {
             frame
         };
         let schedules: Vec<Vec<u8>> = (1..=8).map(|cpus| schedule(f64::from(cpus))).collect();
-        (0..50).for_each(|_| round(&mut service, &mut view, &schedules, &mut frame));
+        (0..50).for_each(|_| round(&mut service, &mut session, &schedules, &mut frame));
 
         let before = ALLOCATIONS.get();
-        (0..50).for_each(|_| round(&mut service, &mut view, &schedules, &mut frame));
+        (0..50).for_each(|_| round(&mut service, &mut session, &schedules, &mut frame));
         assert_eq!(ALLOCATIONS.get() - before, 0, "{}", policy.name());
     }
 }

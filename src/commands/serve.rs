@@ -3,12 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use argh::FromArgs;
 
 use super::{CommandError, print, process, values};
 use crate::bench::echo::EchoService;
-use crate::execute::SchedulerService;
+use crate::execute::token::Token;
+use crate::execute::{LEASE, SchedulerService, ServiceOptions};
 use crate::scheduler::policy::{DEFINITIONS, Parameters, Policy};
 use crate::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use crate::scheduler::view::ViewOptions;
@@ -18,6 +20,9 @@ use crate::server::{Limits, Server};
 
 /// Descriptors that are no connections: standard streams, listeners, the poll, the signals.
 const DESCRIPTORS_SPARE: u64 = 16;
+
+/// As many as a hello can carry.
+const TOKEN_LENGTH_MAX: usize = u16::MAX as usize;
 
 /// Serve Ray: listen, and answer which node runs a task.
 #[derive(FromArgs, Debug)]
@@ -81,6 +86,14 @@ pub struct Serve {
     )]
     unit_resources: UnitResources,
 
+    /// how long nodes and placements of a shared view outlive the connection that they came from (default 10s)
+    #[argh(option, arg_name = "time", default = "LEASE", from_str_fn(values::duration))]
+    lease: Duration,
+
+    /// file with the token that every connection has to begin with; what surrounds it as white space does not count
+    #[argh(option, arg_name = "file")]
+    token_file: Option<PathBuf>,
+
     /// run on this processor core only
     #[argh(option, arg_name = "core")]
     pin_cpu: Option<usize>,
@@ -108,7 +121,7 @@ impl Serve {
             policy,
             unit_resources: self.unit_resources.clone(),
         };
-        self.serve(SchedulerService::new(options))
+        self.serve(SchedulerService::new(ServiceOptions { view: options, lease: self.lease, token: self.token()? }))
     }
 
     fn serve<V: Service>(&self, service: V) -> Result<ExitCode, CommandError> {
@@ -146,6 +159,20 @@ impl Serve {
         Policy::named(&self.policy, parameters).ok_or_else(|| {
             CommandError::Usage(format!("there is no policy '{}': 'serve --policy help' lists them", self.policy))
         })
+    }
+
+    fn token(&self) -> Result<Option<Token>, CommandError> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let shown = path.display();
+        let token =
+            std::fs::read(path).map_err(|error| CommandError::failure(format!("cannot read {shown}"), error))?;
+        match token.trim_ascii() {
+            [] => Err(CommandError::Failure(format!("{shown} is empty: a token has at least one byte"))),
+            token if token.len() > TOKEN_LENGTH_MAX => {
+                Err(CommandError::Failure(format!("{shown}: a token has at most {TOKEN_LENGTH_MAX} bytes")))
+            }
+            token => Ok(Some(Token::new(token))),
+        }
     }
 
     fn listen(&self) -> Result<Vec<Listener>, CommandError> {

@@ -7,6 +7,7 @@
 pub mod amount;
 pub mod cells;
 pub mod changes;
+pub mod gang;
 pub mod ledger;
 pub mod node_table;
 pub mod policy;

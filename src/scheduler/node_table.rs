@@ -18,6 +18,7 @@ use crate::wire::NodeId;
 
 pub use demand::Demand;
 pub use node::Node;
+pub use update::Placements;
 
 use demand::keep_last_of_each;
 
@@ -182,6 +183,11 @@ impl NodeTable {
         self.cells.holders(id)
     }
 
+    /// Whether a resource comes in units, such as devices.
+    pub fn is_unit(&self, id: ResourceId) -> bool {
+        self.cells.is_unit(id)
+    }
+
     /// The sum of what all nodes have of a resource in total, in units.
     #[inline]
     pub fn capacity(&self, id: ResourceId) -> f64 {
@@ -315,6 +321,15 @@ impl NodeTable {
         self.changes.mark(slot);
         self.check();
         Ok(())
+    }
+
+    /// How many placements of a demand there may be on a node at most, by what is reserved and queued.
+    pub fn placements_of(&self, slot: Slot, demand: &Demand) -> u32 {
+        let reserved = demand.entries.iter().map(|&(id, amount)| {
+            let count = self.cells.get(slot, id).reserved.units() / amount.units();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        });
+        reserved.chain([self.nodes[slot as usize].queued]).min().unwrap_or(0)
     }
 
     /// Takes units for a placement that has been reserved. Where they cannot host it, the task waits, and takes none.

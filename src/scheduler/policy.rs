@@ -212,6 +212,11 @@ impl Policy {
         Some(Self { definition, parameters })
     }
 
+    /// The policy at a place among [`DEFINITIONS`].
+    pub fn at(index: usize, parameters: Parameters) -> Option<Self> {
+        Some(Self { definition: DEFINITIONS.get(index)?, parameters })
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.definition.name

@@ -15,7 +15,7 @@ pub struct ResourceId(u32);
 
 impl ResourceId {
     #[inline]
-    pub(super) fn index(self) -> usize {
+    pub fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -80,6 +80,12 @@ impl ResourceNames {
     /// The name of an id that is known.
     pub fn name(&self, id: ResourceId) -> EscapedName<'_> {
         EscapedName(&self.entries[id.index()].name)
+    }
+
+    /// The id of an index, if it is known.
+    pub fn id_at(&self, index: usize) -> Option<ResourceId> {
+        let is_known = !self.entries.get(index)?.name.is_empty();
+        is_known.then_some(ResourceId(index as u32))
     }
 
     /// Number of ids, known and free: every id's index is below.

@@ -14,15 +14,16 @@ use slab::Slab;
 
 use super::amount::Amount;
 use super::cells::Slot;
+use super::gang::Strategy;
 use super::ledger::{Ledger, OwnerId};
-use super::view::{Hints, Placement, TooManyNodes, Unplaced, View, ViewOptions};
+use super::view::{GangUnplaced, Hints, OverRelease, Placement, TooManyNodes, Unplaced, View, ViewOptions};
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
 
 /// Owners of a view at most: jobs of a cluster, and clients without a name.
 pub const OWNERS_MAX: usize = 1 << 16;
 
-/// Placements of an owner at most: about 100 MB of books.
+/// Placements of an owner at most, so that a client that never releases anything stops itself.
 pub const PLACEMENTS_MAX: u64 = 1 << 20;
 
 /// Index of a member in its view.
@@ -62,6 +63,7 @@ pub struct TooManyOwners;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotScheduled {
     Unplaced(Unplaced),
+    Gang(GangUnplaced),
     /// The owner has [`PLACEMENTS_MAX`] already.
     TooManyPlacements,
 }
@@ -70,13 +72,6 @@ impl From<Unplaced> for NotScheduled {
     fn from(unplaced: Unplaced) -> Self {
         Self::Unplaced(unplaced)
     }
-}
-
-/// An owner wants to release more than it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OverRelease {
-    /// How many placements it holds.
-    pub held: u32,
 }
 
 /// An owner, as statistics show it.
@@ -330,6 +325,23 @@ impl SharedView {
             self.ledger.place(owner, placement.slot, placement.demand);
         }
         Ok(placement)
+    }
+
+    /// Places demands together for the owner of a member: see [`View::schedule_gang`].
+    ///
+    /// # Errors
+    /// When they do not all fit, or the owner would hold too much; nothing is changed then.
+    pub fn schedule_gang<'d>(
+        &mut self,
+        member: MemberId,
+        demands: impl ExactSizeIterator<Item = Resources<'d>>,
+        strategy: Strategy,
+        strict: bool,
+    ) -> Result<Vec<NodeId>, NotScheduled> {
+        let owner = self.owner_with_room(member, demands.len())?;
+        let Self { view, ledger, .. } = self;
+        let nodes = view.schedule_gang(demands, strategy, strict, |slot, demand| ledger.place(owner, slot, demand));
+        nodes.map_err(NotScheduled::Gang)
     }
 
     /// The owner of a member, if it may have so many placements more.

@@ -1,14 +1,16 @@
 //! A view: one table of nodes, and the placements made on it.
 
 mod explain;
+mod gang;
 mod hints;
 
 pub use self::explain::{Closest, Explanation, Missing, Shortage, Verdict};
+pub use self::gang::GangUnplaced;
 pub use self::hints::Hints;
 
 use super::amount::Amount;
 use super::cells::Slot;
-use super::node_table::{Demand, Node, NodeTable, NotPlaced, UnknownResource};
+use super::node_table::{Demand, Node, NodeTable, NotPlaced, Placements, UnknownResource};
 use super::policy::{Policy, Scoring, Selection};
 use super::rank::Rank;
 use super::rank_cache::{ClassIndex, RankCache};
@@ -58,6 +60,13 @@ struct Decision {
     slot: Slot,
     /// The class of the demand; without one it is the demand at hand.
     class: Option<ClassIndex>,
+}
+
+/// More placements are to be released than are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverRelease {
+    /// How many are held.
+    pub held: u32,
 }
 
 /// A view has as many nodes as it may have.
@@ -119,7 +128,23 @@ impl View {
         options: &ViewOptions,
     ) -> Result<Slot, TooManyNodes> {
         self.check_room(node, options)?;
-        Ok(self.table.update(node, available, total))
+        Ok(self.table.update(node, available, total, Placements::Kept))
+    }
+
+    /// Sets what a node has and what of it is available, and drops its placements; adds the node if it is not there.
+    ///
+    /// # Errors
+    /// When it is not there and the view is full; nothing is changed then.
+    pub fn replace<'k>(
+        &mut self,
+        node: NodeId,
+        available: impl Iterator<Item = (&'k [u8], Amount)>,
+        total: impl Iterator<Item = (&'k [u8], Amount)>,
+        options: &ViewOptions,
+    ) -> Result<(), TooManyNodes> {
+        self.check_room(node, options)?;
+        self.table.update(node, available, total, Placements::Dropped);
+        Ok(())
     }
 
     fn check_room(&self, node: NodeId, options: &ViewOptions) -> Result<(), TooManyNodes> {
@@ -207,6 +232,23 @@ impl View {
         self.table.release(node, &self.demand)
     }
 
+    /// Ends some placements of a demand on a node.
+    ///
+    /// # Errors
+    /// When less is reserved or queued there; nothing is changed then.
+    pub fn release_many(&mut self, node: NodeId, resources: Resources<'_>, count: u32) -> Result<(), OverRelease> {
+        let slot = self.table.slot_of(node).filter(|_| self.resolve(resources).is_ok());
+        let held = slot.map_or(0, |slot| self.table.placements_of(slot, &self.demand));
+        if held < count {
+            return Err(OverRelease { held });
+        }
+        for _ in 0..count {
+            let released = self.table.release(node, &self.demand);
+            debug_assert!(released.is_ok(), "so many are reserved");
+        }
+        Ok(())
+    }
+
     /// Ends one placement of a demand on the node in a slot: see [`View::release`].
     pub(super) fn release_at(&mut self, slot: Slot, demand: &Demand) -> Result<(), NotPlaced> {
         let node = self.table.node(slot).ok_or(NotPlaced)?.id();
@@ -225,6 +267,11 @@ impl View {
     /// The demand that was resolved last.
     pub(super) fn demand(&self) -> &Demand {
         &self.demand
+    }
+
+    /// Brings the table up to date, for whoever [looks](Self::table) at it.
+    pub fn settle(&mut self) {
+        self.table.settle();
     }
 
     /// The table of nodes.

@@ -20,13 +20,15 @@ pub enum CloseReason {
     TooManyConnections,
     /// There is no memory for its requests or replies.
     OutOfMemory,
+    /// The peer did not show the token.
+    Unauthorized,
     /// The server stops.
     Shutdown,
 }
 
 impl CloseReason {
     /// Number of reasons that [`CloseReason::index`] tells apart.
-    pub const REASONS: usize = 7;
+    pub const REASONS: usize = 8;
 
     /// A name for each reason, by index, as it is used with a count.
     pub const NAMES: [&'static str; Self::REASONS] = [
@@ -37,6 +39,7 @@ impl CloseReason {
         "over the limit",
         "out of memory",
         "at exit",
+        "without the token",
     ];
 
     /// A small number for the reason.
@@ -49,6 +52,7 @@ impl CloseReason {
             Self::TooManyConnections => 4,
             Self::OutOfMemory => 5,
             Self::Shutdown => 6,
+            Self::Unauthorized => 7,
         }
     }
 
@@ -67,6 +71,7 @@ impl fmt::Display for CloseReason {
             Self::Frame(error) => error.fmt(f),
             Self::TooManyConnections => f.write_str("there are --max-connections already"),
             Self::OutOfMemory => f.write_str("out of memory for its buffers"),
+            Self::Unauthorized => f.write_str("it did not begin with the token of this server (--token-file)"),
             Self::Shutdown => f.write_str("the server stops"),
         }
     }

@@ -1,6 +1,7 @@
 //! One connection: its socket, its buffers, its session.
 
 use std::io;
+use std::time::Instant;
 
 use mio::Token;
 
@@ -9,6 +10,7 @@ use super::service::{Output, Service};
 use super::stream::{Peer, Stream};
 use crate::execute::Refusal;
 use crate::ring::{Pool, Ring, STORAGE_LENGTH};
+use crate::telemetry::server::ServerTelemetry;
 use crate::wire::frame::{self, Frame};
 
 /// Requests that a connection may have answered in one turn before others get theirs. Large enough that a
@@ -22,6 +24,14 @@ const REPLY_BYTES_PER_TURN: usize = STORAGE_LENGTH / 2;
 /// Room offered to a read at least. A frame that needs more makes the ring grow as its bytes arrive, never because it
 /// was announced.
 const READ_LENGTH_MIN: usize = STORAGE_LENGTH / 4;
+
+/// What the connections of a server share.
+#[derive(Debug)]
+pub struct Shared<'a> {
+    pub pool: &'a mut Pool,
+    pub telemetry: &'a mut ServerTelemetry,
+    pub frame_length_max: usize,
+}
 
 /// What a connection needs next.
 #[derive(Debug)]
@@ -99,10 +109,11 @@ impl<S> Connection<S> {
         !self.readable && !self.unfinished && self.output.is_empty()
     }
 
-    /// Gives the buffers back before the connection is dropped.
-    pub fn release(&mut self, pool: &mut Pool) {
+    /// Gives the buffers back and ends the connection. Returns its session.
+    pub fn end(mut self, pool: &mut Pool) -> S {
         self.input.clear(pool);
         self.output.clear(pool);
+        self.session
     }
 
     /// One turn: at most one read, the requests that it completes, one write.
@@ -110,20 +121,21 @@ impl<S> Connection<S> {
     /// While replies wait for the socket nothing is read or executed, so that a peer that sends and does not read
     /// stops itself and its buffers stay bounded.
     #[inline]
-    pub fn turn<V>(&mut self, service: &mut V, pool: &mut Pool, frame_length_max: usize) -> Turn
+    pub fn turn<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Turn
     where
         V: Service<Session = S>,
     {
-        match self.try_turn(service, pool, frame_length_max) {
+        match self.try_turn(service, shared) {
             Ok(turn) => turn,
             Err(reason) => Turn::Close(reason),
         }
     }
 
-    fn try_turn<V>(&mut self, service: &mut V, pool: &mut Pool, frame_length_max: usize) -> Result<Turn, CloseReason>
+    fn try_turn<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Result<Turn, CloseReason>
     where
         V: Service<Session = S>,
     {
+        let Shared { pool, telemetry, frame_length_max } = shared;
         if self.is_write_blocked() {
             self.flush(pool)?;
             if self.is_write_blocked() {
@@ -133,7 +145,7 @@ impl<S> Connection<S> {
         if self.readable && !self.unfinished {
             self.fill(pool)?;
         }
-        let executed = self.execute(service, pool, frame_length_max);
+        let executed = self.execute(service, Shared { pool, telemetry, frame_length_max });
         // What was answered before a fault is still sent.
         self.flush(pool)?;
         executed?;
@@ -180,11 +192,13 @@ impl<S> Connection<S> {
 
     /// Executes the whole frames in the input until the budget of the turn is spent.
     #[inline]
-    fn execute<V>(&mut self, service: &mut V, pool: &mut Pool, frame_length_max: usize) -> Result<(), CloseReason>
+    fn execute<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Result<(), CloseReason>
     where
         V: Service<Session = S>,
     {
-        let mut output = Output::new(&mut self.output, pool);
+        let Shared { pool, telemetry, frame_length_max } = shared;
+        let started = Instant::now();
+        let mut output = Output::new(&mut self.output, pool, telemetry);
         let mut consumed_total = 0;
         let mut requests_left = REQUESTS_PER_TURN;
         let waiting = self.input.waiting();
@@ -202,6 +216,10 @@ impl<S> Connection<S> {
                     consumed_total += consumed;
                     if let Some(refusal) = refusal {
                         log_refusal_once(refusal, &self.peer, &mut self.refusals_logged);
+                        if refusal.is_final() {
+                            end = Err(CloseReason::Unauthorized);
+                            break;
+                        }
                     }
                 }
                 Ok(Frame::Partial { .. }) => break,
@@ -213,6 +231,10 @@ impl<S> Connection<S> {
         }
         if output.is_out_of_memory() {
             end = Err(CloseReason::OutOfMemory);
+        }
+        let requests = REQUESTS_PER_TURN - requests_left;
+        if requests > 0 {
+            telemetry.answered(requests as u64, started.elapsed());
         }
         self.input.consume(consumed_total);
         end

@@ -23,13 +23,13 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use self::close::CloseReason;
-use self::connection::{Connection, Turn};
+use self::connection::{Connection, Shared, Turn};
 use self::listener::Listener;
 use self::service::Service;
 use self::signals::StopSignals;
 use self::stream::{Peer, Stream};
 use crate::ring::Pool;
-use crate::telemetry::counters::ConnectionCounters;
+use crate::telemetry::server::ServerTelemetry;
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
@@ -79,7 +79,7 @@ pub struct Server<V: Service> {
     pool: Pool,
     service: V,
     limits: Limits,
-    counters: ConnectionCounters,
+    telemetry: ServerTelemetry,
     /// Set once the server stops: when it stops waiting for its connections.
     stop_at: Option<Instant>,
 }
@@ -117,7 +117,7 @@ impl<V: Service> Server<V> {
             pool: Pool::default(),
             service,
             limits,
-            counters: ConnectionCounters::default(),
+            telemetry: ServerTelemetry::default(),
             stop_at: None,
         })
     }
@@ -134,11 +134,14 @@ impl<V: Service> Server<V> {
                 result => result?,
             }
             self.round(&events);
+            if self.service.due().is_some_and(|due| due <= Instant::now()) {
+                self.service.do_due(Instant::now());
+            }
         }
         for token in self.connections.iter().map(|(_, connection)| connection.token).collect::<Vec<_>>() {
             self.close(token, CloseReason::Shutdown);
         }
-        log::info!("stopped: {}; {}", self.counters, self.service.summary());
+        log::info!("stopped: {}; {}", self.telemetry.counters, self.service.summary());
         Ok(())
     }
 
@@ -188,7 +191,12 @@ impl<V: Service> Server<V> {
     #[inline]
     fn turn(&mut self, token: Token) {
         let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return };
-        match connection.turn(&mut self.service, &mut self.pool, self.limits.frame_length_max) {
+        let shared = Shared {
+            pool: &mut self.pool,
+            telemetry: &mut self.telemetry,
+            frame_length_max: self.limits.frame_length_max,
+        };
+        match connection.turn(&mut self.service, shared) {
             Turn::Wait => {
                 let blocked = connection.is_write_blocked();
                 if blocked != connection.write_interest {
@@ -230,7 +238,7 @@ impl<V: Service> Server<V> {
                             log::error!("{}: cannot accept connections for now: {error}", state.listener);
                         }
                         state.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
-                        self.counters.accept_errors += 1;
+                        self.telemetry.counters.accept_errors += 1;
                     }
                 },
             }
@@ -238,12 +246,12 @@ impl<V: Service> Server<V> {
     }
 
     fn open(&mut self, stream: Stream, peer: Peer) {
-        self.counters.accepted += 1;
+        self.telemetry.counters.accepted += 1;
         if self.connections.len() >= self.limits.connections_max {
             if !std::mem::replace(&mut self.refusing, true) {
                 log::warn!("{peer}: refused, as others from now on: {}", CloseReason::TooManyConnections);
             }
-            self.counters.closed[CloseReason::TooManyConnections.index()] += 1;
+            self.telemetry.counters.closed[CloseReason::TooManyConnections.index()] += 1;
             return;
         }
         self.refusing = false;
@@ -251,6 +259,7 @@ impl<V: Service> Server<V> {
         self.generation = (self.generation + 1) % GENERATIONS;
         let token = Token(self.generation << KEY_BITS | entry.key());
         let connection = entry.insert(Connection::new(stream, peer, token, self.service.open()));
+        self.telemetry.connections += 1;
         let set_up = connection.stream.set_nodelay().and_then(|()| {
             // What has arrived already is an event too.
             connection.stream.register(self.poll.registry(), token)
@@ -266,10 +275,12 @@ impl<V: Service> Server<V> {
         let Some(mut connection) = self.connections.try_remove(token.0 & KEY_MASK) else { return };
         debug_assert_eq!(connection.token, token);
         connection.stream.deregister(self.poll.registry());
-        connection.release(&mut self.pool);
-        self.counters.closed[reason.index()] += 1;
+        self.telemetry.connections -= 1;
+        self.telemetry.counters.closed[reason.index()] += 1;
         let level = if reason.is_normal() { log::Level::Info } else { log::Level::Warn };
         log::log!(level, "{}: closed: {reason}", connection.peer);
+        let session = connection.end(&mut self.pool);
+        self.service.close(session, Instant::now());
     }
 
     /// Stops accepting, and gives every connection the turns it needs to be answered what it has sent.
@@ -301,7 +312,7 @@ impl<V: Service> Server<V> {
         }
         let accepting = self.listeners.iter().filter(|state| state.ready);
         let accept_at = accepting.map(|state| state.paused_until.map_or(Duration::ZERO, until)).min();
-        accept_at.into_iter().chain(self.stop_at.map(until)).min()
+        accept_at.into_iter().chain(self.stop_at.map(until)).chain(self.service.due().map(until)).min()
     }
 }
 

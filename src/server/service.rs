@@ -1,9 +1,11 @@
 //! What the loop serves: it knows connections and frames, a service knows what is in them.
 
 use std::fmt::Debug;
+use std::time::Instant;
 
 use crate::execute::Refusal;
 use crate::ring::{Pool, Ring};
+use crate::telemetry::server::ServerTelemetry;
 
 /// Answers the messages of connections.
 pub trait Service {
@@ -16,6 +18,18 @@ pub trait Service {
     /// Answers one message with exactly one reply frame, and says if the request was not carried out and why.
     fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal>;
 
+    /// A connection has ended.
+    fn close(&mut self, _session: Self::Session, _now: Instant) {}
+
+    /// When [`Service::do_due`] has something to do.
+    #[inline]
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does some of what is due. It is called again soon if something is left.
+    fn do_due(&mut self, _now: Instant) {}
+
     /// What was served, in a few words for the log.
     fn summary(&self) -> String;
 }
@@ -25,13 +39,20 @@ pub trait Service {
 pub struct Output<'a> {
     ring: &'a mut Ring,
     pool: &'a mut Pool,
+    telemetry: &'a ServerTelemetry,
     out_of_memory: bool,
 }
 
 impl<'a> Output<'a> {
     /// Replies gather in `ring`.
-    pub fn new(ring: &'a mut Ring, pool: &'a mut Pool) -> Self {
-        Self { ring, pool, out_of_memory: false }
+    pub fn new(ring: &'a mut Ring, pool: &'a mut Pool, telemetry: &'a ServerTelemetry) -> Self {
+        Self { ring, pool, telemetry, out_of_memory: false }
+    }
+
+    /// What the server knows of itself.
+    #[inline]
+    pub fn telemetry(&self) -> &'a ServerTelemetry {
+        self.telemetry
     }
 
     /// Appends a reply frame.

@@ -10,8 +10,12 @@ use crate::server::close::CloseReason;
 pub struct RequestCounters {
     /// Nodes added or replaced.
     pub added: u64,
+    /// Nodes updated.
+    pub updated: u64,
     /// Nodes removed, there or not.
     pub removed: u64,
+    /// Placements released.
+    pub released: u64,
     /// Demands placed.
     pub placed: u64,
     /// Demands that fitted nowhere.
@@ -22,9 +26,10 @@ pub struct RequestCounters {
 
 impl fmt::Display for RequestCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { added, removed, placed, not_placed, refused } = self;
+        let Self { added, updated, removed, placed, not_placed, released, refused } = self;
         let refused: u64 = refused.iter().sum();
-        write!(f, "{placed} placed, {not_placed} not placed, {added} adds, {removed} removes, {refused} refused")
+        write!(f, "{placed} placed, {not_placed} not placed, {released} released, ")?;
+        write!(f, "{added} adds, {updated} updates, {removed} removes, {refused} refused")
     }
 }
 

@@ -1,3 +1,5 @@
 //! What the server counts.
 
 pub mod counters;
+
+pub mod server;

@@ -12,15 +12,22 @@ struct UnitsBefore {
     units: Units,
 }
 
+/// What becomes of the placements on a node that is updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placements {
+    Kept,
+    Dropped,
+}
+
 impl NodeTable {
-    /// Sets what a node has and how much of that is available, in place of what was reported before; what is reserved and
-    /// queued stays. The node is added if it is not there. Of each list, the last amount given for a resource counts.
+    /// Sets what a node has and how much of that is available, in place of what was reported before. The node is added if it is not there. Of each list, the last amount given for a resource counts.
     /// Returns the node's slot.
     pub fn update<'k>(
         &mut self,
         node: NodeId,
         available: impl Iterator<Item = (&'k [u8], Amount)>,
         total: impl Iterator<Item = (&'k [u8], Amount)>,
+        placements: Placements,
     ) -> Slot {
         self.finish_removal();
         let slot = match self.slots.get(&node) {
@@ -28,10 +35,14 @@ impl NodeTable {
             None => self.take_slot(node),
         };
         let entry = &self.nodes[slot as usize];
-        let (queued, draining) = (entry.queued, entry.draining);
+        let draining = entry.draining;
+        let queued = if placements == Placements::Kept { entry.queued } else { 0 };
         let mut cells: Vec<(ResourceId, Cell)> = Vec::new();
         let mut units = Vec::new();
         self.cells.for_each_held(slot, |id, cell| {
+            if placements == Placements::Dropped {
+                return;
+            }
             if cell.reserved != Amount::ZERO {
                 cells.push((id, Cell { reserved: cell.reserved, ..Cell::default() }));
             }

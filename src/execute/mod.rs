@@ -1,0 +1,230 @@
+//! Request + view -> reply: the only place where the wire protocol and the scheduler meet.
+//!
+//! Requests of version 1 are answered here; [`extension`] answers the others, with what [`json`] says in JSON. A
+//! [`session`] is what a connection is to the scheduler.
+
+mod extension;
+pub mod failure;
+mod json;
+pub mod session;
+pub mod token;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use self::failure::Failure;
+use self::session::{Session, SharedViews};
+use self::token::Token;
+use crate::scheduler::view::ViewOptions;
+use crate::server::service::{Output, Service};
+use crate::telemetry::counters::RequestCounters;
+use crate::telemetry::server::ServerTelemetry;
+use crate::wire::extension::reply;
+use crate::wire::reply::Reply;
+use crate::wire::request::{Request, RequestError};
+
+/// How long nodes and placements of a shared view outlive their connection where nothing else is said: longer than a
+/// client needs to connect again.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// What the scheduler goes by.
+#[derive(Debug)]
+pub struct ServiceOptions {
+    /// How all views behave.
+    pub view: ViewOptions,
+    /// How long nodes and placements of a shared view outlive the connection that they came from.
+    pub lease: Duration,
+    /// What every connection has to begin with, if anything.
+    pub token: Option<Token>,
+}
+
+/// The scheduler as a service: every connection has a view of its own, or joins a shared one.
+#[derive(Debug)]
+pub struct SchedulerService {
+    options: ServiceOptions,
+    shared: SharedViews,
+    counters: RequestCounters,
+    /// Tells this run of the server from others.
+    instance: u64,
+    /// The reply to an extension; kept for its memory.
+    reply: Vec<u8>,
+}
+
+/// What is sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    Version1(Reply),
+    /// A whole frame.
+    Extension(&'a [u8]),
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is malformed.
+    Malformed(RequestError),
+    /// The view has as many nodes as it may have. The add is acknowledged all the same, since a raylet
+    /// whose add is refused ends; its node is never answered with.
+    TooManyNodes,
+    /// It is well-formed, but cannot be.
+    Failed(Failure),
+}
+
+impl Refusal {
+    /// Number of reasons that [`Refusal::index`] tells apart.
+    pub const REASONS: usize = RequestError::REASONS + 2;
+
+    /// A small number for the reason.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Malformed(error) => error.index(),
+            Self::TooManyNodes => RequestError::REASONS,
+            Self::Failed(_) => RequestError::REASONS + 1,
+        }
+    }
+
+    /// Whether the connection cannot go on.
+    #[inline]
+    pub fn is_final(self) -> bool {
+        self == Self::Failed(Failure::BadToken)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "malformed request: {error}"),
+            Self::TooManyNodes => f.write_str("node ignored: the view has as many as --max-nodes allows"),
+            Self::Failed(failure) => write!(f, "request failed: {failure}"),
+        }
+    }
+}
+
+impl SchedulerService {
+    /// A service without clients.
+    pub fn new(options: ServiceOptions) -> Self {
+        Self {
+            options,
+            shared: SharedViews::default(),
+            counters: RequestCounters::default(),
+            instance: fastrand::u64(..),
+            reply: Vec::new(),
+        }
+    }
+
+    /// Runs one message.
+    #[inline]
+    pub fn run(
+        &mut self,
+        session: &mut Session,
+        message: &[u8],
+        telemetry: &ServerTelemetry,
+    ) -> (Answer<'_>, Option<Refusal>) {
+        match Request::parse(message) {
+            Ok(Request::Extension(request)) => {
+                let refusal = self.run_extension(session, request, telemetry);
+                (Answer::Extension(&self.reply), refusal)
+            }
+            Ok(request) => {
+                let (reply, refusal) = self.run_version_1(session, request);
+                (Answer::Version1(reply), refusal)
+            }
+            Err(error) => (self.malformed(error), Some(Refusal::Malformed(error))),
+        }
+    }
+
+    #[cold]
+    fn malformed(&mut self, error: RequestError) -> Answer<'_> {
+        let RequestError::Extension(error) = error else { return Answer::Version1(Reply::Refused) };
+        self.reply.clear();
+        reply::append_error(&mut self.reply, error.code(), &error.to_string());
+        Answer::Extension(&self.reply)
+    }
+
+    #[inline]
+    fn run_version_1(&mut self, session: &mut Session, request: Request<'_>) -> (Reply, Option<Refusal>) {
+        if self.options.token.is_some() && matches!(session, Session::New) {
+            return (Reply::Refused, Some(Refusal::Failed(Failure::BadToken)));
+        }
+        let options = &self.options.view;
+        let shared = match session {
+            Session::Member { view, member } => Some((self.shared.get(*view), *member)),
+            _ => None,
+        };
+        match request {
+            Request::Schedule { demand } => {
+                let placed = match shared {
+                    Some((view, member)) => view.schedule(member, demand, options).ok(),
+                    None => session.private_view(options).schedule(demand, options).ok(),
+                };
+                match placed.map(|placement| placement.node) {
+                    Some(node) => {
+                        self.counters.placed += 1;
+                        (Reply::Placed { node }, None)
+                    }
+                    None => {
+                        self.counters.not_placed += 1;
+                        (Reply::Refused, None)
+                    }
+                }
+            }
+            Request::AddNode { node, resources } => {
+                self.counters.added += 1;
+                let reported = match shared {
+                    Some((view, member)) => view.update(member, node, resources, resources, options),
+                    None => session.private_view(options).report(node, resources, options),
+                };
+                (Reply::Done, reported.err().map(|_| Refusal::TooManyNodes))
+            }
+            Request::RemoveNode { node } => {
+                self.counters.removed += 1;
+                match shared {
+                    Some((view, _)) => view.remove(node),
+                    None => session.private_view(options).remove(node),
+                }
+                (Reply::Done, None)
+            }
+            Request::Extension(_) => (Reply::Refused, None),
+        }
+    }
+}
+
+impl Service for SchedulerService {
+    type Session = Session;
+
+    fn open(&mut self) -> Self::Session {
+        Session::New
+    }
+
+    #[inline]
+    fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal> {
+        let (answer, refusal) = self.run(session, message, output.telemetry());
+        match answer {
+            Answer::Version1(reply) => output.append(reply.to_frame().as_bytes()),
+            Answer::Extension(frame) => output.append(frame),
+        }
+        if let Some(refusal) = refusal {
+            self.counters.refused[refusal.index()] += 1;
+        }
+        refusal
+    }
+
+    fn close(&mut self, session: Self::Session, now: Instant) {
+        if let Session::Member { view, member } = session {
+            self.shared.leave(view, member, now, self.options.lease);
+        }
+    }
+
+    #[inline]
+    fn due(&self) -> Option<Instant> {
+        self.shared.due()
+    }
+
+    fn do_due(&mut self, now: Instant) {
+        self.shared.sweep(now);
+    }
+
+    fn summary(&self) -> String {
+        self.counters.to_string()
+    }
+}
