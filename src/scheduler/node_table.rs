@@ -182,6 +182,11 @@ impl NodeTable {
         self.cells.holders(id)
     }
 
+    /// Whether a resource comes in units, such as devices.
+    pub fn is_unit(&self, id: ResourceId) -> bool {
+        self.cells.is_unit(id)
+    }
+
     /// The sum of what all nodes have of a resource in total, in units.
     #[inline]
     pub fn capacity(&self, id: ResourceId) -> f64 {

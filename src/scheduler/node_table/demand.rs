@@ -27,6 +27,23 @@ impl Demand {
     pub fn entries(&self) -> &[(ResourceId, Amount)] {
         &self.entries
     }
+
+    /// The sum of several demands, so many times each.
+    pub fn sum<'d>(demands: impl Iterator<Item = (&'d Demand, usize)>) -> Demand {
+        let times = |amount: Amount, count: usize| Amount::from_units(amount.units().saturating_mul(count as i64));
+        let mut entries: Vec<(ResourceId, Amount)> = demands
+            .flat_map(|(demand, count)| demand.entries.iter().map(move |&(id, amount)| (id, times(amount, count))))
+            .collect();
+        entries.sort_by_key(|&(id, _)| id);
+        entries.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                earlier.1 = earlier.1.saturating_add(later.1);
+            }
+            same
+        });
+        Demand { entries }
+    }
 }
 
 /// Sorts by resource and keeps the entry given last of each.
