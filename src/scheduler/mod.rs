@@ -2,7 +2,7 @@
 //!
 //! A [`view`] places demands on one table of nodes: the [`node_table`] knows what each node has, as
 //! [`amount`]s in [`cells`] under the ids of [`resource_names`], and a [`policy`] ranks the nodes that fit.
-//! The [`rank_cache`] keeps the ranks, and follows the [`changes`] of nodes.
+//! The [`rank_cache`] keeps the ranks, and follows the [`changes`] of nodes. A [`gang`] of demands is placed as a whole.
 
 pub mod amount;
 pub mod cells;

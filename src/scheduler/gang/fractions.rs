@@ -1,8 +1,9 @@
 //! Whether one node can take all demands of a gang that asks for fractions of units.
 //!
-//! Fractions have to be put into single units, so it is not enough that the sums fit. A node puts each into the fullest unit
-//! that holds it (see [`Units::take`](crate::scheduler::units::Units::take)), and what comes out depends on the order of the demands. The largest
-//! fraction first nearly always works; where it does not, other orders are searched, up to a number of steps.
+//! Fractions have to be put into single units, so it is not enough that the sums fit. A node puts each into the fullest
+//! unit that holds it (see [`Units::take`](crate::scheduler::units::Units::take)), and what comes out depends on the
+//! order of the demands. The largest fraction first nearly always works; where it does not, other orders are searched,
+//! up to a number of steps.
 
 use std::cmp::Reverse;
 
@@ -10,8 +11,8 @@ use super::draft::Draft;
 use super::shapes::Gang;
 use crate::scheduler::amount::Amount;
 
-/// Demands with fractions, at most, whose orders are searched; it also limits the depth of recursion. The orders of more
-/// are too many anyway.
+/// Demands with fractions, at most, whose orders are searched; it also limits the depth of recursion. The orders of
+/// more are too many anyway.
 const FRACTIONS_MAX: usize = 32;
 
 /// Steps of the search on one node, enough for the 1,957 of six different fractions, and on all nodes together: some

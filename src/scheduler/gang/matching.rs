@@ -1,15 +1,16 @@
 //! The largest number of demands that can lie on different nodes.
 //!
-//! A largest matching of demands and nodes (Kuhn, 1955; Berge's theorem, 1957): whenever a demand finds no unused node, a
-//! path of exchanges is looked for that frees one. Demands of a shape are alike, so paths lead from shape to shape.
+//! A largest matching of demands and nodes by augmenting paths (Berge, 1957): whenever a demand finds no unused node, a
+//! path of exchanges is looked for that frees one, and where there is none, the matching cannot grow by this demand.
+//! Demands of a shape are alike, so paths lead from shape to shape, and each shape is looked at once.
 
 use super::draft::Basis;
 use super::shapes::Gang;
 use super::{Budget, Step};
 use crate::scheduler::cells::Slot;
 
-/// As many demands as possible on different nodes: each on its highest ranked node as far as exchanges allow, the shapes with the
-/// fewest nodes first. `None` where it takes too long.
+/// As many demands as possible on different nodes: each on its highest ranked node as far as exchanges allow, the
+/// shapes with the fewest nodes first. `None` where it takes too long.
 pub fn largest_matching(gang: &Gang<'_>, basis: Basis) -> Option<Vec<Step>> {
     let mut matching = Matching { gang, basis, users: vec![None; gang.slot_count()], budget: Budget::default() };
     for shape in gang.scarcest_first(basis) {

@@ -9,7 +9,7 @@ use super::shapes::Gang;
 use super::{Budget, GangError, Step, Steps};
 use crate::scheduler::cells::Slot;
 
-/// Nodes that are filled on trial for each that is taken.
+/// Nodes that are filled on trial for each that is taken: the others hold less of the largest shape, or rank lower.
 const TRIALS_MAX: usize = 32;
 
 /// The highest ranked node that takes all demands.
@@ -71,8 +71,8 @@ pub fn fill_nodes(gang: &Gang<'_>, basis: Basis) -> Steps {
     Some(steps)
 }
 
-/// The nodes to try: those that hold most of the `count` demands that are left of a shape, ties by rank. `nodes` are how many each
-/// holds, the highest rank first.
+/// The nodes to try: those that hold most of the `count` demands that are left of a shape, ties by rank. `nodes` are
+/// how many demands each holds, the highest rank first.
 fn most_holding(nodes: &[(usize, Slot)], count: usize) -> impl Iterator<Item = Slot> + '_ {
     let keys = nodes.iter().enumerate().map(|(place, &(holds, _))| (Reverse(holds.min(count)), place));
     let mut order: Vec<(Reverse<usize>, usize)> = keys.collect();

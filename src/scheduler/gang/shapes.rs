@@ -15,8 +15,9 @@ use crate::scheduler::profile::Profile;
 use crate::scheduler::rank::Rank;
 use crate::scheduler::resource_names::ResourceId;
 
-/// Ranks that a plan makes at most, and amounts that its drafts may copy: a second of work is far more than a server of
-/// many clients can spend on one. It is enough for 400 different demands over 10,000 nodes.
+/// Ranks that a plan makes at most, and amounts that its drafts copy at most. A rank costs 30 to 250 ns by the policy,
+/// so this is up to a second, the longest that other clients of a server might be kept waiting. It is enough for 400
+/// different demands over 10,000 nodes.
 const WORK_MAX: usize = 1 << 22;
 
 /// Demands that are alike.
