@@ -1,6 +1,6 @@
 //! Request + view -> reply: the only place where the wire protocol and the scheduler meet.
 //!
-//! Requests of version 1 are answered here; [`extension`] answers the others, with what [`json`] says in JSON. A
+//! Requests of version 1 are answered here; `extension` answers the others, some in `json`. A
 //! [`session`] is what a connection is to the scheduler.
 
 mod extension;

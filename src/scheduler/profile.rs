@@ -89,6 +89,8 @@ pub struct Profile {
     /// The scarcest first, then the others that were asked for, then those that were not.
     resources: Vec<Resource>,
     nodes: f32,
+    /// 1 / what an average node has of the scarcest resource, in units.
+    node_share: f32,
     /// What a typical task takes, as [`Profile::stranded`] counts it: `N Σ_k s_k D_k / C_k`.
     typical_stranded: f32,
     /// All kinds, by how often they are asked for. What does not ask for the scarcest resource counts as
@@ -115,6 +117,9 @@ impl Profile {
         if !profile.resources.is_empty() {
             profile.find_typical(counts.clone());
             profile.find_kinds(counts);
+        }
+        if let Some(scarcest) = profile.resources.first() {
+            profile.node_share = nodes / scarcest.capacity;
         }
         profile.add_unasked(table);
         profile.find_factors();
@@ -308,11 +313,12 @@ impl Profile {
         scarcest_free * self.unrelated + unusable
     }
 
-    /// As [`Profile::fragmentation`] of sums, of the common kinds alone, each with the weight of its demand for q.
+    /// As [`Profile::fragmentation`] of sums, of the common kinds alone, each with the weight of its demand for q, and in
+    /// what an average node has of q: so it compares with what else is counted in nodes, whichever resource q is.
     #[inline]
     pub fn common_fragmentation(&self, free: &Vector) -> f32 {
-        let scarcest_free = scarcest_free(free);
-        if scarcest_free == 0.0 { 0.0 } else { scarcest_free * self.common.unfit(free) }
+        let scarcest_free = free[SCARCEST];
+        if scarcest_free == 0.0 { 0.0 } else { scarcest_free * self.node_share * self.common.unfit(free) }
     }
 }
 

@@ -30,10 +30,7 @@ const REMEMBERED_MAX: usize = 4 * CLASSES_MAX;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 
 /// Slots that are ranked by a new profile in a decision: a few microseconds' worth.
-const RENEWED_PER_DECISION: usize = 64;
-
-/// Classes that are looked at in a decision for one to renew.
-const RENEWAL_CANDIDATES: usize = 4;
+const RENEWED_PER_DECISION: usize = 112;
 
 #[derive(Debug, Default)]
 struct Class {
@@ -45,8 +42,9 @@ struct Class {
     profile: Rc<Profile>,
     /// Changes up to here are in the ranks.
     seen: Position,
-    /// How often it was asked.
+    /// How often it was asked, and how often when its ranks were last made.
     count: u64,
+    count_ranked: u64,
     /// When it was asked last, and when it was made, in decisions of the cache.
     asked_at: u64,
     made_at: u64,
@@ -60,6 +58,8 @@ struct Renewal {
     class: Option<ClassIndex>,
     ranks: RankTree,
     profile: Rc<Profile>,
+    /// How often the class was asked when they were begun.
+    count: u64,
     /// Slots below are ranked.
     done: usize,
 }
@@ -90,8 +90,8 @@ pub struct RankCache {
     profile: Rc<Profile>,
     /// The class that is brought up to the newest profile.
     renewal: Renewal,
-    /// The class that may be next.
-    next_renewal: usize,
+    /// Whether all ranks are by the newest profile, as far as was seen.
+    is_renewed: bool,
     /// The nodes that a class catches up with; kept for its memory.
     changed: Vec<(Slot, Option<Rank>)>,
     /// The decision at which a new profile is made.
@@ -163,6 +163,9 @@ impl RankCache {
     #[inline]
     fn renew(&mut self, table: &NodeTable) {
         if self.renewal.class.is_none() {
+            if self.is_renewed {
+                return;
+            }
             self.begin_renewal();
         }
         if let Some(class) = self.renewal.class
@@ -171,25 +174,24 @@ impl RankCache {
             let class = &mut self.classes[class.0];
             std::mem::swap(&mut class.ranks, &mut self.renewal.ranks);
             class.profile.clone_from(&self.renewal.profile);
+            class.count_ranked = self.renewal.count;
             self.renewal.class = None;
         }
     }
 
-    /// Begins with the next class whose ranks are not those of the newest profile.
-    #[inline]
+    /// Begins with the class that was asked most often since its ranks were made, of those whose ranks are not by the
+    /// newest profile: so the common demands are soon up to date, and the others in time.
     fn begin_renewal(&mut self) {
-        let count = self.classes.len();
-        for _ in 0..RENEWAL_CANDIDATES.min(count) {
-            let index = self.next_renewal;
-            self.next_renewal = (index + 1) % count;
-            let class = &self.classes[index];
-            if class.is_ranked && !Rc::ptr_eq(&class.profile, &self.profile) {
-                self.renewal.class = Some(ClassIndex(index));
-                self.renewal.profile.clone_from(&self.profile);
-                self.renewal.done = 0;
-                return;
-            }
-        }
+        let outdated = self.classes.iter().enumerate();
+        let outdated = outdated.filter(|(_, class)| class.is_ranked && !Rc::ptr_eq(&class.profile, &self.profile));
+        let Some((index, class)) = outdated.max_by_key(|(_, class)| class.count - class.count_ranked) else {
+            self.is_renewed = true;
+            return;
+        };
+        self.renewal.class = Some(ClassIndex(index));
+        self.renewal.count = class.count;
+        self.renewal.profile.clone_from(&self.profile);
+        self.renewal.done = 0;
     }
 
     /// What the policies that learn go by at present.
@@ -210,6 +212,7 @@ impl RankCache {
         let profile = self.make_profile(table);
         if self.profile.is_empty() || profile.differs(&self.profile) {
             self.profile = Rc::new(profile);
+            self.is_renewed = false;
         }
     }
 
@@ -229,6 +232,7 @@ impl RankCache {
         class.demand.clone_from(demand);
         class.is_ranked = false;
         class.count = 0;
+        class.count_ranked = 0;
         class.made_at = self.decisions;
         class.asked_at = self.decisions;
         self.by_demand.insert(demand.clone(), ClassIndex(index));
@@ -270,6 +274,7 @@ impl Class {
                 let scoring = Scoring::new(&self.demand, newest);
                 self.ranks.fill((0..table.slot_count()).map(|slot| rank(table, &scoring, slot as Slot)));
                 self.is_ranked = true;
+                self.count_ranked = self.count;
             }
         }
         self.seen = changes.end();
