@@ -491,9 +491,9 @@ mod tests {
         const NODES: &[Resources] = &[&[("CPU", 4.0), ("GPU", 2.0)], &[("CPU", 3.0), ("GPU", 2.0)]];
         const DEMAND: Resources = &[("CPU", 2.0), ("GPU", 1.0)];
         assert_eq!(scores("fragmentation", NODES, &[], DEMAND), [0.0, -1.0]);
-        // ΔW = 0.5 (2 (3/7)/(1/4) ...) differs little; F decides.
+        // A GPU is half of what an average node has: ΔF = -0.5. W and L differ by less.
         let [whole, fragmented] = scores("binpack", NODES, &[], DEMAND)[..] else { panic!("two nodes") };
-        assert!(whole > fragmented + 0.4, "{whole} {fragmented}");
+        assert!(whole > fragmented + 0.25, "{whole} {fragmented}");
     }
 
     #[test]
