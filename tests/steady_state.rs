@@ -1,4 +1,4 @@
-//! In steady state a decision, with the reports that follow it, allocates nothing.
+//! In steady state a decision, with the reports that follow it, allocates nothing, and nothing piles up.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -19,17 +19,20 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
 // SAFETY: every call goes to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        LIVE_BYTES.with(|bytes| bytes.set(bytes.get() + layout.size() as i64));
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BYTES.with(|bytes| bytes.set(bytes.get() - layout.size() as i64));
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -102,4 +105,43 @@ fn decisions_allocate_nothing() {
         (0..50).for_each(|_| round(&mut service, &mut session, &schedules, &mut frame));
         assert_eq!(ALLOCATIONS.get() - before, 0, "{}", policy.name());
     }
+}
+
+#[test]
+fn names_that_came_and_went_leave_no_memory_behind() {
+    // Debug builds check everything after every change.
+    const NAMES: usize = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+    let options = ViewOptions {
+        strict: false,
+        nodes_max: 1_000,
+        policy: Policy::default(),
+        unit_resources: UnitResources::named(UNIT_RESOURCES),
+    };
+    let mut service = SchedulerService::new(ServiceOptions { view: options, lease: LEASE, token: None });
+    let (mut session, mut frame) = (Session::New, Vec::with_capacity(1_024));
+    let mut next = 0;
+    // Placement groups: each is a few names on a node, asked for once, and gone.
+    let mut come_and_go = |service: &mut SchedulerService, names: usize| {
+        for _ in 0..names / 2 {
+            let (group, bundle) = (format!("CPU_group_{next:036x}"), format!("bundle_group_{next:036x}"));
+            let node = NodeId((next % 50) as i64);
+            next += 1;
+            let groups = [(group.as_bytes(), Amount::WHOLE), (bundle.as_bytes(), Amount::WHOLE)];
+            for resources in [&groups[..], &[]] {
+                frame.clear();
+                let cpus = [(&b"CPU"[..], Amount::from_f64(8.0))];
+                request::append_add_node(&mut frame, node, cpus.iter().chain(resources).copied());
+                run(service, &mut session, &frame[PREFIX_LENGTH..]);
+                frame.clear();
+                request::append_schedule(&mut frame, [groups[0]]);
+                run(service, &mut session, &frame[PREFIX_LENGTH..]);
+            }
+        }
+    };
+    come_and_go(&mut service, NAMES / 10);
+    let before = LIVE_BYTES.with(Cell::get);
+    come_and_go(&mut service, NAMES);
+    let after = LIVE_BYTES.with(Cell::get);
+    // The names that are remembered for a while differ a little in number.
+    assert!((after - before).abs() <= 64 << 10, "{before} bytes before, {after} after");
 }

@@ -234,7 +234,10 @@ impl NodeTable {
         let Some(&slot) = self.slots.get(&node) else { return false };
         let entry = &mut self.nodes[slot as usize];
         entry.id = None;
-        entry.draining = false;
+        if std::mem::take(&mut entry.draining) {
+            // It may come back as it was, but takes placements then.
+            self.changes.mark(slot);
+        }
         self.leaving = Some((node, slot));
         true
     }
@@ -317,10 +320,32 @@ impl NodeTable {
                 self.names.release(id);
             }
         }
-        self.nodes[slot as usize].queued -= 1;
+        let node = &mut self.nodes[slot as usize];
+        node.queued -= 1;
+        if node.queued == 0 {
+            self.clear_reserved(slot);
+        }
         self.changes.mark(slot);
         self.check();
         Ok(())
+    }
+
+    /// Nothing is placed on a node any more. Something may be reserved all the same where a client has released other
+    /// demands than it had placed.
+    fn clear_reserved(&mut self, slot: Slot) {
+        let mut left = Vec::new();
+        self.cells.for_each_held(slot, |id, cell| {
+            if cell.reserved != Amount::ZERO {
+                left.push((id, cell.reserved));
+            }
+        });
+        for (id, amount) in left {
+            self.cells.unreserve(slot, id, amount);
+            if self.cells.remove_empty(slot, id) {
+                self.names.release(id);
+            }
+        }
+        self.nodes[slot as usize].units = None;
     }
 
     /// How many placements of a demand there may be on a node at most, by what is reserved and queued.
