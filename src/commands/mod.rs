@@ -3,14 +3,19 @@
 //! Exit codes: 0 done, 1 failure, 2 usage.
 
 mod bench;
+mod drain;
+mod explain;
 mod output;
 mod process;
 mod replay;
 mod serve;
+mod status;
+mod target;
+mod token;
 mod values;
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use argh::FromArgs;
@@ -28,6 +33,10 @@ enum Command {
     Serve(serve::Serve),
     Bench(Box<bench::Bench>),
     Replay(Box<replay::Replay>),
+    Status(status::Status),
+    Explain(explain::Explain),
+    Drain(drain::Drain),
+    Undrain(drain::Undrain),
 }
 
 /// Why a command ended without doing what it should.
@@ -73,6 +82,10 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Bench(bench) => bench.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Status(status) => status.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Drain(drain) => drain.run(),
+        Command::Undrain(undrain) => undrain.run(),
     };
     match result {
         Ok(exit_code) => exit_code,
@@ -91,10 +104,16 @@ fn usage(message: &str) -> ExitCode {
 
 /// Prints a line; where nobody reads standard output any more, that is no failure.
 fn print(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    _ = try_print(line);
+}
+
+/// Prints a line, for who wants to end where nobody reads it any more.
+fn try_print(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
 }
 
 fn print_error(message: &str) {
-    _ = writeln!(std::io::stderr(), "{}: {message}", env!("CARGO_PKG_NAME"));
+    _ = writeln!(io::stderr(), "{}: {message}", env!("CARGO_PKG_NAME"));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::{CommandError, print, process, values};
+use super::{CommandError, print, process, token, values};
 use crate::bench::echo::EchoService;
 use crate::execute::token::Token;
 use crate::execute::{LEASE, SchedulerService, ServiceOptions};
@@ -20,9 +20,6 @@ use crate::server::{Limits, Server};
 
 /// Descriptors that are no connections: standard streams, listeners, the poll, the signals.
 const DESCRIPTORS_SPARE: u64 = 16;
-
-/// As many as a hello can carry.
-const TOKEN_LENGTH_MAX: usize = u16::MAX as usize;
 
 /// Serve Ray: listen, and answer which node runs a task.
 #[derive(FromArgs, Debug)]
@@ -162,17 +159,8 @@ impl Serve {
     }
 
     fn token(&self) -> Result<Option<Token>, CommandError> {
-        let Some(path) = &self.token_file else { return Ok(None) };
-        let shown = path.display();
-        let token =
-            std::fs::read(path).map_err(|error| CommandError::failure(format!("cannot read {shown}"), error))?;
-        match token.trim_ascii() {
-            [] => Err(CommandError::Failure(format!("{shown} is empty: a token has at least one byte"))),
-            token if token.len() > TOKEN_LENGTH_MAX => {
-                Err(CommandError::Failure(format!("{shown}: a token has at most {TOKEN_LENGTH_MAX} bytes")))
-            }
-            token => Ok(Some(Token::new(token))),
-        }
+        let token = self.token_file.as_deref().map(token::read).transpose()?;
+        Ok(token.map(|token| Token::new(&token)))
     }
 
     fn listen(&self) -> Result<Vec<Listener>, CommandError> {

@@ -1,4 +1,4 @@
-//! Values of arguments: sizes, durations, file modes.
+//! Values of arguments: sizes, durations, amounts, file modes.
 
 use std::time::Duration;
 
@@ -16,6 +16,23 @@ pub fn bytes(value: &str) -> Result<usize, String> {
     };
     let number: usize = digits.parse().map_err(|_| format!("'{value}' is not a size: give bytes, or 64KiB, 1MiB"))?;
     number.checked_mul(1 << shift).ok_or_else(|| format!("'{value}' is too large"))
+}
+
+/// An amount of a resource: `CPU=4`, `GPU=0.5`, `memory=1.5GiB`.
+pub fn demand(value: &str) -> Result<(String, f64), String> {
+    let error = || format!("'{value}' is not an amount of a resource: give CPU=4, GPU=0.5 or memory=8GiB");
+    // The amount has no '=', unlike the names that resources may have.
+    let (name, amount) = value.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(error)?;
+    let (digits, unit) = split_unit(amount);
+    let scale = match unit {
+        "" => 1u32,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(error()),
+    };
+    let amount = digits.parse::<f64>().map_err(|_| error())? * f64::from(scale);
+    if amount.is_finite() { Ok((name.to_owned(), amount)) } else { Err(error()) }
 }
 
 /// A duration: `10` (seconds), `1.5s`, `200ms`, `3m`.
@@ -97,6 +114,9 @@ mod tests {
     fn values_are_read_with_their_units() {
         assert_eq!(bytes("4096"), Ok(4096));
         assert_eq!(bytes("1MiB"), Ok(1 << 20));
+        assert_eq!(demand("CPU=0.5"), Ok(("CPU".to_owned(), 0.5)));
+        assert_eq!(demand("memory=1.5GiB"), Ok(("memory".to_owned(), 1_610_612_736.0)));
+        assert_eq!(demand("a=b=2KiB"), Ok(("a=b".to_owned(), 2048.0)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
@@ -107,9 +127,17 @@ mod tests {
 
     #[test]
     fn other_values_are_refused_by_name() {
-        let refusals: [Result<(), String>; 16] = [
+        let refusals: [Result<(), String>; 24] = [
             share("1.1").map(drop),
             share("nan").map(drop),
+            demand("CPU").map(drop),
+            demand("=1").map(drop),
+            demand("CPU=").map(drop),
+            demand("CPU=-1").map(drop),
+            demand("CPU=1e3").map(drop),
+            demand("CPU=nan").map(drop),
+            demand("memory=1GB").map(drop),
+            demand("memory=1.2.3").map(drop),
             bytes("").map(drop),
             bytes("-1").map(drop),
             bytes("1.5MiB").map(drop),

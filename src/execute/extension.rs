@@ -231,9 +231,10 @@ impl SchedulerService {
     }
 
     fn explain(&mut self, session: &mut Session, demand: Resources<'_>) -> Result<(), Failure> {
+        let strict = self.options.view.strict;
         let explanation = match session {
-            Session::Member { view, .. } => self.shared.get(*view).view_mut().explain(demand),
-            private => private.private_view(&self.options.view).explain(demand),
+            Session::Member { view, .. } => self.shared.get(*view).view_mut().explain(demand, strict),
+            private => private.private_view(&self.options.view).explain(demand, strict),
         };
         self.append_json(&json::explanation(&explanation))
     }
@@ -256,7 +257,7 @@ impl SchedulerService {
         server["policy"] = self.options.view.policy.name().into();
         server["strict"] = self.options.view.strict.into();
         server["lease_s"] = self.options.lease.as_secs_f64().into();
-        server["shared_views"] = self.shared.len().into();
+        server["views"] = json::views(self.shared.iter());
         let view = match session {
             Session::Member { view, .. } => {
                 let name = self.shared.name(*view).to_owned();

@@ -6,7 +6,7 @@ use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::Cell;
 use crate::scheduler::node_table::{Node, NodeTable};
 use crate::scheduler::resource_names::ResourceId;
-use crate::scheduler::shared_view::OwnerStatus;
+use crate::scheduler::shared_view::{OwnerStatus, SharedView};
 use crate::scheduler::view::{Explanation, Verdict};
 use crate::telemetry::counters::RequestCounters;
 use crate::telemetry::server::ServerTelemetry;
@@ -92,6 +92,21 @@ fn resources_json(table: &NodeTable, cells: impl IntoIterator<Item = (ResourceId
     Value::Object(resources.into_iter().collect())
 }
 
+/// All shared views in short, by name.
+pub fn views<'a>(views: impl Iterator<Item = (&'a str, &'a SharedView)>) -> Value {
+    let mut views: Vec<_> = views.collect();
+    views.sort_by_key(|(name, _)| *name);
+    let view = |(name, view): (&str, &SharedView)| {
+        json!({
+            "name": name,
+            "nodes": view.view().table().len(),
+            "members": view.owners().map(|owner| owner.connected).sum::<usize>(),
+            "placements": view.owners().map(|owner| owner.placements).sum::<u64>(),
+        })
+    };
+    views.into_iter().map(view).collect()
+}
+
 /// The owners of a shared view.
 pub fn owners<'a>(owners: impl Iterator<Item = OwnerStatus<'a>>) -> Value {
     let mut owners: Vec<_> = owners.collect();
@@ -105,6 +120,7 @@ pub fn explanation(explanation: &Explanation) -> Value {
     let (verdict, node) = match explanation.verdict {
         Verdict::Runs(node) => ("runs", Some(node)),
         Verdict::Queues(node) => ("queues", Some(node)),
+        Verdict::NothingFree => ("nothing free", None),
         Verdict::Infeasible => ("infeasible", None),
         Verdict::NoNodes => ("no nodes", None),
     };

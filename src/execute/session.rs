@@ -55,14 +55,9 @@ pub struct SharedViews {
 }
 
 impl SharedViews {
-    /// Number of shared views.
-    pub fn len(&self) -> usize {
-        self.views.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.views.is_empty()
+    /// All shared views with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &SharedView)> {
+        self.views.iter().map(|(_, (name, view))| (&**name, view))
     }
 
     /// A view that has members.

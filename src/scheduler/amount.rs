@@ -48,6 +48,11 @@ impl Amount {
         Self(units)
     }
 
+    /// The amount as people read it, where it is one of the resource of this name.
+    pub fn readable(self, resource: &str) -> ReadableAmount<'_> {
+        ReadableAmount { amount: self, resource }
+    }
+
     /// The sum, or the end of the range.
     #[inline]
     #[must_use]
@@ -75,9 +80,53 @@ impl fmt::Debug for Amount {
     }
 }
 
+/// Resources that Ray counts in bytes.
+const BYTE_RESOURCES: [&str; 2] = ["memory", "object_store_memory"];
+
+/// Units of bytes with the shift that makes a byte one, the largest first.
+const BYTE_UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+/// An amount as people read it: with a unit, as in `ray status`, where it counts bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadableAmount<'a> {
+    amount: Amount,
+    resource: &'a str,
+}
+
+impl fmt::Display for ReadableAmount<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !BYTE_RESOURCES.contains(&self.resource) {
+            return self.amount.fmt(f);
+        }
+        let bytes = self.amount.to_f64();
+        let scaled = BYTE_UNITS.map(|(unit, shift)| (unit, bytes / f64::from(1u32 << shift)));
+        match scaled.into_iter().find(|(_, number)| number.abs() >= 1.0) {
+            Some((unit, number)) => write!(f, "{number:.2}{unit}"),
+            None => write!(f, "{bytes}B"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_a_unit() {
+        let cases = [
+            ("CPU", 0.5, "0.5"),
+            ("CPU", 4096.0, "4096"),
+            ("memory", 0.0, "0B"),
+            ("memory", 1023.0, "1023B"),
+            ("memory", 1536.0, "1.50KiB"),
+            ("object_store_memory", 3.0 * 1048576.0, "3.00MiB"),
+            ("memory", -1610612736.0, "-1.50GiB"),
+            ("memory", 2e12, "1862.65GiB"),
+        ];
+        for (resource, amount, expected) in cases {
+            assert_eq!(Amount::from_f64(amount).readable(resource).to_string(), expected);
+        }
+    }
 
     #[test]
     fn values_round_to_the_nearest_multiple() {

@@ -80,7 +80,8 @@ fn random_gangs_are_placed_as_well_as_can_be() {
         }
     }
     println!("strict strategies: {placed} placed, {queued} queued, {infeasible} infeasible");
-    assert!([placed, queued, infeasible].iter().all(|&count| count > CLUSTERS / 20));
+    // The rarest are some 3 % of all.
+    assert!([placed, queued, infeasible].iter().all(|&count| count > CLUSTERS / 50));
     pack.check("pack", 0.0005, 0.01);
     spread.check("spread", 0.0005, 0.002);
 }

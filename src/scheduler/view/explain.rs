@@ -17,6 +17,8 @@ pub enum Verdict {
     Runs(NodeId),
     /// It would wait on this node.
     Queues(NodeId),
+    /// It would not be placed: nodes could take it, but none is free, and it may wait on none.
+    NothingFree,
     /// No node could ever take it.
     Infeasible,
     /// There are no nodes.
@@ -82,15 +84,17 @@ enum Standing {
 }
 
 impl View {
-    /// Explains what would happen to a demand now. Changes nothing, and looks at every node.
-    pub fn explain(&mut self, resources: Resources<'_>) -> Explanation {
+    /// Explains what would happen to a demand now that may, if `strict`, be placed on free nodes only. Changes nothing,
+    /// and looks at every node.
+    pub fn explain(&mut self, resources: Resources<'_>, strict: bool) -> Explanation {
         let demanded = demanded(resources);
-        let hints = Hints { dry_run: true, ..Hints::default() };
+        let hints = Hints { dry_run: true, strict, ..Hints::default() };
         let verdict = match self.schedule_with_hints(resources, &hints) {
             Ok(placement) if placement.is_free => Verdict::Runs(placement.node),
             Ok(placement) => Verdict::Queues(placement.node),
             Err(Unplaced::NoNodes) => Verdict::NoNodes,
-            Err(Unplaced::Infeasible | Unplaced::NothingFree) => Verdict::Infeasible,
+            Err(Unplaced::NothingFree) => Verdict::NothingFree,
+            Err(Unplaced::Infeasible) => Verdict::Infeasible,
         };
         let shortage = |&(name, demanded): &Demanded<'_>| Shortage {
             name: EscapedName(name).to_string(),
@@ -204,6 +208,9 @@ impl fmt::Display for Explanation {
             Verdict::Queues(node) => {
                 write!(f, "It would wait on node {node}: nodes have all of it, but none has it free.")?;
             }
+            Verdict::NothingFree => {
+                f.write_str("It would not be placed now: nodes have all of it, but none has it free (--strict).")?;
+            }
             Verdict::NoNodes => return f.write_str("There are no nodes."),
             Verdict::Infeasible if self.draining == self.nodes => {
                 return f.write_str("It cannot run anywhere: every node is draining.");
@@ -215,14 +222,17 @@ impl fmt::Display for Explanation {
         for shortage in &self.resources {
             shortage.fmt(f)?;
         }
-        if self.draining > 0 {
-            write!(f, " {} more are draining.", self.draining)?;
+        match self.draining {
+            0 => {}
+            1 => f.write_str(" 1 more is draining.")?,
+            count => write!(f, " {count} more are draining.")?,
         }
         if let Some(closest) = &self.closest {
             write!(f, " Closest is node {}:", closest.node)?;
             for (index, Missing { name, demanded, total, free }) in closest.missing.iter().enumerate() {
                 let separator = if index == 0 { "" } else { "," };
-                write!(f, "{separator} it has {total} {name}, {free} of it free, and {demanded} are asked for")?;
+                let [demanded, total, free] = [demanded, total, free].map(|amount| amount.readable(name));
+                write!(f, "{separator} it has {total} {name}, {free} of it free, and {demanded} asked for")?;
             }
             f.write_str(".")?;
         }
@@ -234,18 +244,16 @@ impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, demanded, .. } = self;
         let reasons = [
-            (self.lacking, "have none"),
-            (self.too_little_total, "have too little in total"),
-            (self.too_little_free, "have too little free"),
+            (self.lacking, "none"),
+            (self.too_little_total, "too little in total"),
+            (self.too_little_free, "too little free"),
         ];
-        let mut reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
-        if let Some((count, reason)) = reasons.next() {
-            write!(f, " {name} {demanded}: {count} nodes {reason}")?;
-            for (count, reason) in reasons {
-                write!(f, ", {count} {reason}")?;
-            }
-            f.write_str(".")?;
+        let mut separator = format!(" {name} {}:", demanded.readable(name));
+        for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
+            let nodes = if count == 1 { "node has" } else { "nodes have" };
+            write!(f, "{separator} {count} {nodes} {reason}")?;
+            separator = ",".to_owned();
         }
-        Ok(())
+        if separator == "," { f.write_str(".") } else { Ok(()) }
     }
 }
