@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
 use common::{DONE, Ended, REFUSED, Server, frame, placed, run};
@@ -66,6 +70,78 @@ fn a_closed_loop_is_measured() {
     }
     assert_eq!(configuration["mix"], "schedule");
     assert_eq!(configuration["rate"], Value::Null);
+}
+
+#[test]
+fn intervals_make_up_the_whole_run() {
+    let report = report(&["--duration", "230ms", "--interval", "50ms"]);
+    assert_complete(&report);
+    let intervals = report["intervals"].as_array().expect("a list");
+    assert_eq!(intervals.len(), 5);
+    let mut end = 0.0;
+    for interval in intervals {
+        assert!((number(interval, "start_seconds") - end).abs() < 1e-9, "{interval:#}");
+        end += number(interval, "seconds");
+    }
+    assert!((end - 0.23).abs() < 1e-9, "{end}");
+    let sum = |figure: &dyn Fn(&Value) -> f64| intervals.iter().map(figure).sum::<f64>();
+    let requests = sum(&|interval| number(interval, "requests_per_second") * number(interval, "seconds"));
+    assert!((requests - number(&report, "requests")).abs() < 0.01, "{report:#}");
+    let latencies = sum(&|interval| number(&interval["latency_ns"], "count"));
+    assert_eq!(latencies, number(&report["latency_ns"], "count"));
+    let max = intervals.iter().map(|interval| number(&interval["latency_ns"], "max")).fold(0.0, f64::max);
+    assert_eq!(max, number(&report["latency_ns"], "max"));
+}
+
+#[test]
+fn objectives_are_met_or_missed() {
+    let (slow, fast) = ("p99.9=1m", "p50=0");
+    for (objectives, code, words) in [
+        (&[slow][..], 0, &["p99.9 at most 60s: met with"][..]),
+        (&[fast], 99, &["p50 at most 0ns: missed with"]),
+        (&[slow, fast], 99, &["p99.9 at most 60s: met with", "p50 at most 0ns: missed with"]),
+    ] {
+        let arguments: Vec<&str> = objectives.iter().flat_map(|objective| ["--slo", objective]).collect();
+        let ended = bench(&arguments);
+        ended.assert_code(code, &format!("{objectives:?}"));
+        for word in words {
+            assert!(ended.stdout.contains(word), "{objectives:?} says {word}:\n{}", ended.stdout);
+        }
+        let report = json(&bench(&[&arguments[..], &["--json", "-"]].concat()));
+        let met: Vec<bool> = objectives.iter().map(|objective| *objective == slow).collect();
+        let outcomes = report["objectives"].as_array().expect("a list");
+        assert_eq!(outcomes.iter().map(|outcome| outcome["met"] == true).collect::<Vec<_>>(), met);
+    }
+}
+
+#[test]
+fn the_interval_log_has_the_histograms_of_the_intervals() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("intervals.hlog");
+    let report = report(&["--rate", "1k", "--interval", "100ms", "--hdr-log", path.to_str().unwrap()]);
+    let log = std::fs::read(&path).unwrap();
+    let mut histogram = Histogram::<u64>::new(3).unwrap();
+    let (mut starts, mut seconds) = (0, 0.0);
+    for entry in IntervalLogIterator::new(&log) {
+        match entry.expect("an entry") {
+            LogEntry::StartTime(_) => starts += 1,
+            LogEntry::BaseTime(_) => panic!("times count from the start alone"),
+            LogEntry::Interval(interval) => {
+                assert!((interval.start_timestamp().as_secs_f64() - seconds).abs() < 1e-9);
+                seconds += interval.duration().as_secs_f64();
+                let bytes = BASE64_STANDARD.decode(interval.encoded_histogram()).unwrap();
+                let part: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+                assert!((interval.max() - part.max() as f64 / 1e6).abs() <= 0.0005, "maxima are milliseconds");
+                histogram.add(part).unwrap();
+            }
+        }
+    }
+    assert_eq!((starts, seconds), (1, 0.2));
+    let latency = &report["latency_ns"];
+    assert_eq!(histogram.len() as f64, number(latency, "count"));
+    assert_eq!(histogram.value_at_percentile(99.0) as f64, number(latency, "p99"));
+    let text = String::from_utf8(log).unwrap();
+    assert!(text.contains("#[Histogram log format version 1.3]\n"), "{text}");
 }
 
 #[test]

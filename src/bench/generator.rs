@@ -3,12 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token};
 
-use super::client::{Answered, Client, Target};
+use super::client::{Client, Target};
+use super::measurement::{Measurement, Recording, nanoseconds};
 use super::plan::Plan;
-use super::workload::{Mix, Operation, Workload, WrongReply};
+use super::workload::{Mix, Workload};
 use crate::ring::Pool;
 
 /// What a run does.
@@ -22,6 +22,8 @@ pub struct Config {
     /// How long is measured, after the warm-up.
     pub duration: Duration,
     pub warmup: Duration,
+    /// Length of the intervals whose figures are kept apart.
+    pub interval: Duration,
     /// Ends the measurement early, after so many schedules.
     pub requests_max: Option<u64>,
     pub seed: u64,
@@ -34,104 +36,6 @@ pub struct Config {
     pub split_writes: bool,
     /// The peer is the echo, whose answers are fixed.
     pub echo: bool,
-}
-
-/// What went wrong in a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Errors {
-    /// Wrong replies, by kind.
-    pub kind: u64,
-    pub unknown_node: u64,
-    pub does_not_fit: u64,
-    pub refused_though_feasible: u64,
-    /// Requests without a reply some seconds after the run ended, or when their connection was lost.
-    pub unanswered: u64,
-    /// Connections lost.
-    pub connections_lost: u64,
-    /// The first error in words.
-    pub first: Option<String>,
-}
-
-impl Errors {
-    /// All errors together.
-    pub fn total(&self) -> u64 {
-        self.kind
-            + self.unknown_node
-            + self.does_not_fit
-            + self.refused_though_feasible
-            + self.unanswered
-            + self.connections_lost
-    }
-
-    /// Adds those of another run.
-    pub fn add(&mut self, other: &Errors) {
-        self.kind += other.kind;
-        self.unknown_node += other.unknown_node;
-        self.does_not_fit += other.does_not_fit;
-        self.refused_though_feasible += other.refused_though_feasible;
-        self.unanswered += other.unanswered;
-        self.connections_lost += other.connections_lost;
-        self.first = self.first.take().or_else(|| other.first.clone());
-    }
-
-    fn wrong_reply(&mut self, wrong: WrongReply, operation: &Operation) {
-        *match wrong {
-            WrongReply::Kind => &mut self.kind,
-            WrongReply::UnknownNode => &mut self.unknown_node,
-            WrongReply::DoesNotFit => &mut self.does_not_fit,
-            WrongReply::RefusedThoughFeasible => &mut self.refused_though_feasible,
-        } += 1;
-        self.first.get_or_insert_with(|| format!("wrong reply ({wrong:?}) to {operation:?}"));
-    }
-}
-
-/// What a run has measured. Latencies in nanoseconds.
-#[derive(Clone, Debug)]
-pub struct Measurement {
-    /// Of schedules, from when each was due. In a closed loop that is when it was sent.
-    pub latency_ns: Histogram<u64>,
-    /// Of schedules, from when each was sent.
-    pub uncorrected_ns: Histogram<u64>,
-    /// How much later than due schedules were sent.
-    pub lag_ns: Histogram<u64>,
-    /// Schedules answered in the measured time.
-    pub schedules: u64,
-    /// Requests of all kinds answered in the measured time.
-    pub messages: u64,
-    /// The measured time.
-    pub elapsed: Duration,
-    pub errors: Errors,
-}
-
-/// Significant digits of the histograms.
-const DIGITS: u8 = 3;
-
-/// The longest latency that is told from longer ones: more than a run may last.
-const LATENCY_MAX_NS: u64 = 100 * 3600 * 1_000_000_000;
-
-impl Measurement {
-    fn new() -> Self {
-        let histogram = || Histogram::new_with_max(LATENCY_MAX_NS, DIGITS).expect("bounds and digits are constants");
-        Self {
-            latency_ns: histogram(),
-            uncorrected_ns: histogram(),
-            lag_ns: histogram(),
-            schedules: 0,
-            messages: 0,
-            elapsed: Duration::ZERO,
-            errors: Errors::default(),
-        }
-    }
-
-    /// Schedules answered a second.
-    pub fn requests_per_second(&self) -> f64 {
-        self.schedules as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-
-    /// Messages of all kinds answered a second.
-    pub fn messages_per_second(&self) -> f64 {
-        self.messages as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
 }
 
 /// Told how far a run is, from 0 to 1, now and then.
@@ -162,9 +66,7 @@ struct Generator<'a> {
     planned: u64,
     /// No new schedules are sent.
     stopping: bool,
-    measure_from_ns: u64,
-    measure_until_ns: u64,
-    measurement: Measurement,
+    recording: Recording,
 }
 
 /// Runs the load against a server.
@@ -174,7 +76,7 @@ struct Generator<'a> {
 pub fn run(config: &Config, target: &Target, progress: Progress<'_>) -> io::Result<Measurement> {
     let mut generator = Generator::set_up(config, target)?;
     generator.run(progress)?;
-    Ok(generator.measurement)
+    Ok(generator.recording.finish())
 }
 
 impl<'a> Generator<'a> {
@@ -197,9 +99,7 @@ impl<'a> Generator<'a> {
             plan: None,
             planned: 0,
             stopping: true,
-            measure_from_ns: u64::MAX,
-            measure_until_ns: u64::MAX,
-            measurement: Measurement::new(),
+            recording: Recording::new(config.interval),
         };
         generator.report_nodes()?;
         Ok(generator)
@@ -215,7 +115,7 @@ impl<'a> Generator<'a> {
         if self.clients.iter().flatten().any(|client| client.in_flight() > 0) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not acknowledge the nodes"));
         }
-        let errors = &self.measurement.errors;
+        let errors = &self.recording.measurement.errors;
         match &errors.first {
             Some(first) => Err(io::Error::other(format!("reporting the nodes failed: {first}"))),
             None => Ok(()),
@@ -226,9 +126,8 @@ impl<'a> Generator<'a> {
         self.start = Instant::now();
         self.plan = self.config.rate.map(|rate| Plan::new(rate, self.clients.len()));
         self.stopping = false;
-        self.measure_from_ns = nanoseconds(self.config.warmup);
-        let whole_ns = self.measure_from_ns + nanoseconds(self.config.duration);
-        self.measure_until_ns = whole_ns;
+        self.recording.begin(self.config.warmup, self.config.duration);
+        let whole_ns = self.recording.until_ns();
         let mut progress_at_ns = 0;
         let mut events = Events::with_capacity(EVENTS_MAX);
         if self.plan.is_none() {
@@ -247,16 +146,13 @@ impl<'a> Generator<'a> {
             let rest = Duration::from_nanos(whole_ns - now_ns).min(Duration::from_millis(500));
             self.poll_once(&mut events, self.wait(rest), self.config.pipeline)?;
         }
-        // Replies that come later belong to requests that were measured, but not to the time.
-        let ended_ns = self.elapsed_ns();
-        self.measure_until_ns = self.measure_until_ns.min(ended_ns);
-        self.measurement.elapsed = Duration::from_nanos(ended_ns.saturating_sub(self.measure_from_ns));
+        self.recording.end(self.elapsed_ns());
         self.stopping = true;
         self.drain(self.config.pipeline, Instant::now() + PATIENCE)?;
         for client in self.clients.iter().flatten() {
-            self.measurement.errors.unanswered += client.in_flight() as u64;
+            self.recording.measurement.errors.unanswered += client.in_flight() as u64;
         }
-        let errors = &mut self.measurement.errors;
+        let errors = &mut self.recording.measurement.errors;
         if errors.unanswered > 0 {
             errors.first.get_or_insert_with(|| "no reply within 5 s of the end".to_owned());
         }
@@ -311,9 +207,7 @@ impl<'a> Generator<'a> {
             let more = client.read(&mut self.pool)?;
             let now_ns = nanoseconds(self.start.elapsed());
             while let Some(answer) = client.next_answer()? {
-                let in_time = now_ns >= self.measure_from_ns && now_ns < self.measure_until_ns;
-                self.measurement.messages += u64::from(in_time);
-                record(&mut self.measurement, &answer, now_ns, self.measure_from_ns, in_time);
+                self.recording.enter(&answer, now_ns);
             }
             if !more && !closed {
                 return Ok(());
@@ -370,7 +264,7 @@ impl<'a> Generator<'a> {
 
     fn lose(&mut self, index: usize, error: &io::Error) {
         if let Some(client) = self.clients[index].take() {
-            let errors = &mut self.measurement.errors;
+            let errors = &mut self.recording.measurement.errors;
             errors.connections_lost += 1;
             errors.unanswered += client.in_flight() as u64;
             errors.first.get_or_insert_with(|| format!("connection lost: {error}"));
@@ -378,34 +272,11 @@ impl<'a> Generator<'a> {
     }
 
     fn is_enough(&self) -> bool {
-        self.config.requests_max.is_some_and(|requests_max| self.measurement.schedules >= requests_max)
+        self.config.requests_max.is_some_and(|requests_max| self.recording.measurement.schedules >= requests_max)
     }
 
     #[inline]
     fn elapsed_ns(&self) -> u64 {
         nanoseconds(self.start.elapsed())
     }
-}
-
-#[inline]
-fn record(measurement: &mut Measurement, answer: &Answered, now_ns: u64, measure_from_ns: u64, in_time: bool) {
-    let Answered { request, result } = answer;
-    if let Err(wrong) = result {
-        measurement.errors.wrong_reply(*wrong, &request.operation);
-    }
-    if !matches!(request.operation, Operation::Schedule { .. }) {
-        return;
-    }
-    measurement.schedules += u64::from(in_time);
-    if request.due_ns >= measure_from_ns {
-        measurement.latency_ns.saturating_record(now_ns - request.due_ns);
-        measurement.uncorrected_ns.saturating_record(now_ns - request.sent_ns);
-        measurement.lag_ns.saturating_record(request.sent_ns - request.due_ns);
-    }
-}
-
-#[inline]
-fn nanoseconds(duration: Duration) -> u64 {
-    // 584 years fit.
-    duration.as_nanos() as u64
 }

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::generator::{Config, Errors, Measurement};
+use super::generator::Config;
+use super::intervals::Interval;
+use super::measurement::{Errors, Measurement};
 
 /// The percentiles that are reported, with their names in the table and in JSON.
 const PERCENTILES: [(f64, &str, &str); 5] = [
@@ -98,6 +100,7 @@ pub fn json(config: &Config, target: &str, measurement: &Measurement) -> Value {
         "seconds": measurement.elapsed.as_secs_f64(),
         "requests_per_second": measurement.requests_per_second(),
         "messages_per_second": measurement.messages_per_second(),
+        "intervals": measurement.intervals.iter().map(interval).collect::<Vec<_>>(),
         "errors": measurement.errors.total(),
         "errors_by_kind": errors(&measurement.errors),
     })
@@ -110,6 +113,7 @@ fn configuration(config: &Config) -> Value {
         "pipeline": config.pipeline,
         "duration_seconds": config.duration.as_secs_f64(),
         "warmup_seconds": config.warmup.as_secs_f64(),
+        "interval_seconds": config.interval.as_secs_f64(),
         "requests": config.requests_max,
         "seed": config.seed,
         "shapes": config.shapes,
@@ -129,6 +133,15 @@ fn histogram(histogram: &Histogram<u64>) -> Value {
     value["mean"] = histogram.mean().into();
     value["count"] = histogram.len().into();
     value
+}
+
+fn interval(interval: &Interval) -> Value {
+    json!({
+        "start_seconds": interval.start.as_secs_f64(),
+        "seconds": interval.length.as_secs_f64(),
+        "requests_per_second": interval.requests_per_second(),
+        "latency_ns": histogram(&interval.latency_ns()),
+    })
 }
 
 fn errors(errors: &Errors) -> Value {

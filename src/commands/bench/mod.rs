@@ -1,19 +1,19 @@
 //! `external-scheduler bench`: the load generator.
 
-use std::net::{IpAddr, SocketAddr};
+mod runs;
+mod targets;
+
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use argh::FromArgs;
-use indicatif::ProgressBar;
-use serde_json::Value;
 
 use super::{CommandError, output, process, values};
-use crate::bench::client::Target;
-use crate::bench::generator::{self, Config, Measurement};
-use crate::bench::peer::{Peer, PeerKind};
-use crate::bench::report::{self, Comparison, Medians};
+use crate::bench::generator::Config;
+use crate::bench::intervals::{self, INTERVAL_MIN, INTERVALS_MAX};
+use crate::bench::objective::Objective;
 use crate::bench::workload::Mix;
 
 /// Measure schedule latency: drive a server with the traffic of Ray clients and check every reply.
@@ -93,6 +93,18 @@ pub struct Bench {
     #[argh(option, default = "9", from_str_fn(values::positive))]
     rounds: usize,
 
+    /// length of the intervals whose figures are kept apart (default 1s, less in a short run)
+    #[argh(option, from_str_fn(values::duration))]
+    interval: Option<Duration>,
+
+    /// what a percentile of the latency may be at most: p99=50us, repeatable; where one is missed the exit code is 99
+    #[argh(option, arg_name = "objective", from_str_fn(values::objective))]
+    slo: Vec<Objective>,
+
+    /// write the intervals as an interval log of HdrHistogram
+    #[argh(option, arg_name = "file")]
+    hdr_log: Option<String>,
+
     /// write every figure as JSON to a file, or to standard output ('-')
     #[argh(option, arg_name = "file")]
     json: Option<String>,
@@ -113,13 +125,6 @@ const LARGEST: usize = 10_000_000;
 const PIPELINE_MAX: usize = 1_000_000;
 const ROUNDS_MAX: usize = 1_000;
 
-/// Where measured servers are, and the processes that are ours.
-struct Targets {
-    scheduler: Target,
-    echo: Option<Target>,
-    _peers: Vec<Peer>,
-}
-
 impl Bench {
     pub fn run(self) -> Result<ExitCode, CommandError> {
         self.check_usage()?;
@@ -128,7 +133,7 @@ impl Bench {
         }
         process::raise_descriptor_limit();
         let targets = self.targets()?;
-        if self.against_echo { self.compare(&targets) } else { self.measure(&targets) }
+        if self.against_echo { self.run_against_echo(&targets) } else { self.run_once(&targets) }
     }
 
     fn check_usage(&self) -> Result<(), CommandError> {
@@ -145,6 +150,9 @@ impl Bench {
         if self.split_writes && self.is_unix() {
             return usage("--split-writes is about TCP: leave out --unix and --over-unix");
         }
+        if self.against_echo && (self.hdr_log.is_some() || !self.slo.is_empty()) {
+            return usage("--hdr-log and --slo are about one measurement: leave out --against-echo");
+        }
         for (name, value, largest) in [
             ("--nodes", self.nodes, LARGEST),
             ("--shapes", self.shapes, LARGEST),
@@ -159,6 +167,11 @@ impl Bench {
         if self.duration.is_zero() {
             return usage("--duration must be above 0");
         }
+        if let Some(interval) = self.interval
+            && (interval < INTERVAL_MIN || interval < self.duration / INTERVALS_MAX)
+        {
+            return usage(&format!("--interval is at least {INTERVAL_MIN:?}, and a {INTERVALS_MAX}th of --duration"));
+        }
         Ok(())
     }
 
@@ -169,6 +182,7 @@ impl Bench {
             pipeline: self.pipeline.unwrap_or(if self.rate.is_some() { OPEN_LOOP_PIPELINE } else { 1 }),
             duration,
             warmup: self.warmup,
+            interval: self.interval.unwrap_or_else(|| intervals::default_length(duration)),
             requests_max: self.requests,
             seed: self.seed,
             shapes: self.shapes,
@@ -178,109 +192,4 @@ impl Bench {
             echo,
         }
     }
-
-    /// Finds the server to measure, or starts one, and moves each side to a core of its own.
-    fn targets(&self) -> Result<Targets, CommandError> {
-        let (peer_core, own_core) = match process::available_cores()[..] {
-            [first, second, ..] => (Some(first), Some(second)),
-            _ => (None, None),
-        };
-        let mut peers = Vec::new();
-        let mut start = |kind| -> Result<Target, CommandError> {
-            let peer = Peer::start(kind, peer_core, self.connections, self.nodes)
-                .map_err(|error| CommandError::failure("cannot start a server to measure", error))?;
-            let target = if self.is_unix() { peer.unix() } else { peer.tcp() };
-            peers.push(peer);
-            Ok(target)
-        };
-        let scheduler = match self.running_server() {
-            Some(target) => target,
-            None => start(if self.echo { PeerKind::Echo } else { PeerKind::Scheduler })?,
-        };
-        let echo = if self.against_echo { Some(start(PeerKind::Echo)?) } else { None };
-        if let Some(core) = own_core
-            && !peers.is_empty()
-        {
-            process::pin_to_core(core).map_err(|error| CommandError::failure("cannot pin to a core", error))?;
-        }
-        Ok(Targets { scheduler, echo, _peers: peers })
-    }
-
-    fn is_unix(&self) -> bool {
-        self.over_unix || self.unix.is_some()
-    }
-
-    fn running_server(&self) -> Option<Target> {
-        match (&self.unix, self.address, self.port) {
-            (Some(path), ..) => Some(Target::Unix(path.clone())),
-            (None, None, None) => None,
-            (None, address, port) => {
-                let address = address.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-                Some(Target::Tcp(SocketAddr::new(address, port.unwrap_or(44444))))
-            }
-        }
-    }
-
-    fn measure(&self, targets: &Targets) -> Result<ExitCode, CommandError> {
-        let config = self.config(self.duration, self.echo);
-        let bar = output::progress_bar();
-        let measurement = run(&config, &targets.scheduler, &bar, |share| share)?;
-        bar.finish_and_clear();
-        let name = name(&targets.scheduler, self.echo);
-        let json = || report::json(&config, &name, &measurement);
-        output::show(&report::table(&config, &name, &measurement), self.json.as_deref(), json)?;
-        Ok(exit_code(measurement.errors.total()))
-    }
-
-    fn compare(&self, targets: &Targets) -> Result<ExitCode, CommandError> {
-        let echo_target = targets.echo.as_ref().unwrap_or(&targets.scheduler);
-        let duration = self.duration / u32::try_from(self.rounds).unwrap_or(u32::MAX);
-        let bar = output::progress_bar();
-        let mut scheduler: Vec<Measurement> = Vec::new();
-        let mut echo: Vec<Measurement> = Vec::new();
-        let runs = 2.0 * self.rounds as f64;
-        for _ in 0..self.rounds {
-            let done = (scheduler.len() + echo.len()) as f64;
-            let config = self.config(duration, false);
-            scheduler.push(run(&config, &targets.scheduler, &bar, |share| (done + share) / runs)?);
-            let config = self.config(duration, true);
-            echo.push(run(&config, echo_target, &bar, |share| (done + 1.0 + share) / runs)?);
-        }
-        bar.finish_and_clear();
-
-        let comparison = Comparison { scheduler: Medians::of(&scheduler), echo: Medians::of(&echo) };
-        let errors: u64 = scheduler.iter().chain(&echo).map(|measurement| measurement.errors.total()).sum();
-        let name = name(&targets.scheduler, false);
-        let config = self.config(duration, false);
-        let text = format!("{}\n{}", report::header(&config, &name), comparison.table(self.rounds));
-        output::show(&format!("{text}{errors} errors\n"), self.json.as_deref(), || {
-            let rounds = |measurements: &[Measurement]| -> Vec<Value> {
-                measurements.iter().map(|measurement| report::json(&config, &name, measurement)).collect()
-            };
-            let mut value = comparison.json();
-            value["errors"] = errors.into();
-            value["rounds"] = serde_json::json!({ "scheduler": rounds(&scheduler), "echo": rounds(&echo) });
-            value
-        })?;
-        Ok(exit_code(errors))
-    }
-}
-
-fn name(target: &Target, echo: bool) -> String {
-    format!("{} at {target}", if echo { "echo" } else { "scheduler" })
-}
-
-fn run(
-    config: &Config,
-    target: &Target,
-    bar: &ProgressBar,
-    share: impl Fn(f64) -> f64,
-) -> Result<Measurement, CommandError> {
-    let mut progress = |part: f64| bar.set_position((share(part) * output::PROGRESS_STEPS as f64) as u64);
-    generator::run(config, target, &mut progress).map_err(|error| CommandError::failure(format!("{target}"), error))
-}
-
-/// 1 where anything went wrong.
-fn exit_code(errors: u64) -> ExitCode {
-    if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
