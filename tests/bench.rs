@@ -156,7 +156,7 @@ fn an_open_loop_keeps_to_its_rate() {
 
 #[test]
 fn every_kind_of_run_goes_well() {
-    let cases: [(&[&str], &str, Value); 9] = [
+    let cases: [(&[&str], &str, Value); 11] = [
         (&["--mix", "ray"], "mix", "ray".into()),
         (&["--mix", "ray", "-c", "3", "--pipeline", "4"], "connections", 3.into()),
         (&["--pipeline", "16", "-c", "4"], "pipeline", 16.into()),
@@ -165,6 +165,8 @@ fn every_kind_of_run_goes_well() {
         (&["--echo"], "echo", true.into()),
         (&["--shapes", "40", "-n", "50"], "shapes", 40.into()),
         (&["--rate", "1k", "--mix", "ray", "-c", "2"], "mix", "ray".into()),
+        (&["--threads", "2", "-c", "5", "--pipeline", "2"], "threads", 2.into()),
+        (&["--threads", "3", "-c", "3", "--rate", "1k"], "threads", 3.into()),
         (&["--seed", "7", "-n", "1"], "seed", 7.into()),
     ];
     for (arguments, key, value) in cases {
@@ -260,9 +262,11 @@ fn the_report_goes_to_a_file_too() {
 
 #[test]
 fn a_number_of_requests_ends_the_run_early() {
-    let report = report(&["--requests", "100", "--duration", "60m"]);
-    assert_complete(&report);
-    assert_eq!(number(&report, "requests"), 100.0);
+    for threads in [&[][..], &["--threads", "3", "-c", "4"]] {
+        let report = report(&[&["--requests", "100", "--duration", "60m"], threads].concat());
+        assert_complete(&report);
+        assert_eq!(number(&report, "requests"), 100.0);
+    }
 }
 
 /// What a false server does with its `n`-th schedule, knowing the nodes added on the connection: the message of its
@@ -428,7 +432,7 @@ fn no_server_at_the_address_is_said() {
 
 #[test]
 fn numbers_beyond_reason_are_refused_by_name() {
-    for name in ["--nodes", "--shapes", "--connections", "--pipeline", "--rounds"] {
+    for name in ["--nodes", "--shapes", "--connections", "--threads", "--pipeline", "--rounds"] {
         let ended = run(&["bench", name, "99999999999"]);
         ended.assert_code(2, name);
         assert!(ended.stderr.contains(&format!("{name} is at most ")), "{}", ended.stderr);

@@ -1,6 +1,9 @@
 //! The loop of the load generator.
 
+use std::hint;
 use std::io;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -15,6 +18,8 @@ use crate::ring::Pool;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub connections: usize,
+    /// Threads that share the connections, at most as many as there are.
+    pub threads: usize,
     /// Nodes of each connection.
     pub nodes: usize,
     /// Requests in flight on a connection at most.
@@ -48,15 +53,21 @@ const SET_UP_PIPELINE: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A wait for the next request in an open loop that is shorter than this is spent polling, since a sleep
-/// is too coarse.
+/// is too coarse. Such a thread takes a whole core.
 const SPIN: Duration = Duration::from_millis(2);
+
+/// A wait that is shorter than this is spent looking at the clock alone: a poll takes about as long, and one that finds a
+/// reply longer, so that the request would be late.
+const AIM: Duration = Duration::from_micros(1);
 
 const PROGRESS_INTERVAL_NS: u64 = 500_000_000;
 
 const EVENTS_MAX: usize = 1024;
 
+/// Drives some of the connections of a run, all of them where one thread does.
 struct Generator<'a> {
     config: &'a Config,
+    share: Share,
     poll: Poll,
     pool: Pool,
     clients: Vec<Option<Client>>,
@@ -69,29 +80,63 @@ struct Generator<'a> {
     recording: Recording,
 }
 
+/// One thread's part of what all do.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    thread: usize,
+    threads: usize,
+}
+
+impl Share {
+    /// How many of `total` things are its own: number `thread`, and each `threads`-th after that.
+    fn of(self, total: u64) -> u64 {
+        total.saturating_sub(self.thread as u64).div_ceil(self.threads as u64)
+    }
+
+    /// Its plan for a rate over all of so many connections. Threads with equally many connections send in turns.
+    fn plan(self, rate: f64, connections: usize) -> Plan {
+        let own = self.of(connections as u64) as usize;
+        let first_ns = (self.thread as f64 * 1e9 / rate) as u64;
+        Plan::new(rate * own as f64 / connections as f64, own, first_ns)
+    }
+}
+
 /// Runs the load against a server.
 ///
 /// # Errors
 /// When no connection can be made, or setting up fails. Later faults are counted.
 pub fn run(config: &Config, target: &Target, progress: Progress<'_>) -> io::Result<Measurement> {
-    let mut generator = Generator::set_up(config, target)?;
-    generator.run(progress)?;
-    Ok(generator.recording.finish())
+    let shares = (0..config.threads).map(|thread| Share { thread, threads: config.threads });
+    let generators = shares.map(|share| Generator::set_up(config, share, target)).collect::<io::Result<Vec<_>>>()?;
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let mut generators = generators.into_iter();
+        let first = generators.next();
+        let others: Vec<_> =
+            generators.map(|generator| scope.spawn(move || generator.run(start, &mut |_| {}))).collect();
+        // The first has this thread.
+        let mut measurement = first.ok_or(io::ErrorKind::InvalidInput)?.run(start, progress)?;
+        for other in others {
+            measurement.add(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok(measurement)
+    })
 }
 
 impl<'a> Generator<'a> {
-    fn set_up(config: &'a Config, target: &Target) -> io::Result<Self> {
+    fn set_up(config: &'a Config, share: Share, target: &Target) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut clients = Vec::with_capacity(config.connections);
-        for index in 0..config.connections {
-            let seed = config.seed.wrapping_add(index as u64);
+        let mut clients = Vec::new();
+        for number in (share.thread..config.connections).step_by(share.threads) {
+            let seed = config.seed.wrapping_add(number as u64);
             let workload = Workload::new(config.mix, config.echo, config.nodes, config.shapes, seed);
             let mut client = Client::connect(target, workload, config.split_writes)?;
-            client.stream.register(poll.registry(), Token(index))?;
+            client.stream.register(poll.registry(), Token(clients.len()))?;
             clients.push(Some(client));
         }
         let mut generator = Self {
             config,
+            share,
             poll,
             pool: Pool::default(),
             clients,
@@ -122,9 +167,10 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn run(&mut self, progress: Progress<'_>) -> io::Result<()> {
-        self.start = Instant::now();
-        self.plan = self.config.rate.map(|rate| Plan::new(rate, self.clients.len()));
+    /// Runs to the end; the run started at `start`.
+    fn run(mut self, start: Instant, progress: Progress<'_>) -> io::Result<Measurement> {
+        self.start = start;
+        self.plan = self.config.rate.map(|rate| self.share.plan(rate, self.config.connections));
         self.stopping = false;
         self.recording.begin(self.config.warmup, self.config.duration);
         let whole_ns = self.recording.until_ns();
@@ -142,7 +188,7 @@ impl<'a> Generator<'a> {
                 progress_at_ns = now_ns + PROGRESS_INTERVAL_NS;
                 progress(now_ns as f64 / whole_ns as f64);
             }
-            self.send_planned(now_ns);
+            self.send_planned();
             let rest = Duration::from_nanos(whole_ns - now_ns).min(Duration::from_millis(500));
             self.poll_once(&mut events, self.wait(rest), self.config.pipeline)?;
         }
@@ -157,18 +203,13 @@ impl<'a> Generator<'a> {
             errors.first.get_or_insert_with(|| "no reply within 5 s of the end".to_owned());
         }
         progress(1.0);
-        Ok(())
+        Ok(self.recording.finish())
     }
 
     /// How long to sleep at most. A closed loop has nothing to do until a reply comes.
     fn wait(&self, rest: Duration) -> Duration {
-        match &self.plan {
-            None => rest,
-            Some(plan) => match plan.wait(self.planned, self.elapsed_ns()) {
-                wait if wait < SPIN => Duration::ZERO,
-                wait => rest.min(wait - SPIN),
-            },
-        }
+        let Some(plan) = &self.plan else { return rest };
+        plan.wait(self.planned, self.elapsed_ns()).checked_sub(SPIN).map_or(Duration::ZERO, |wait| rest.min(wait))
     }
 
     /// Waits for all replies; a wrong one or a lost connection is counted.
@@ -196,6 +237,8 @@ impl<'a> Generator<'a> {
                 continue;
             }
             self.send_due(index, pipeline);
+            // Many replies to read do not make other connections late.
+            self.send_planned();
         }
         Ok(())
     }
@@ -216,8 +259,16 @@ impl<'a> Generator<'a> {
     }
 
     /// Tells connections which of the plan's requests are due, and lets them send.
-    fn send_planned(&mut self, now_ns: u64) {
+    fn send_planned(&mut self) {
         let Some(plan) = self.plan else { return };
+        let mut now_ns = self.elapsed_ns();
+        if plan.wait(self.planned, now_ns) < AIM {
+            let time_ns = plan.time_ns(self.planned);
+            while now_ns < time_ns {
+                hint::spin_loop();
+                now_ns = self.elapsed_ns();
+            }
+        }
         let due = plan.due(now_ns);
         // Each connection is told once, however many of its requests have become due.
         let first = self.planned.max(due.saturating_sub(self.clients.len() as u64));
@@ -272,11 +323,35 @@ impl<'a> Generator<'a> {
     }
 
     fn is_enough(&self) -> bool {
-        self.config.requests_max.is_some_and(|requests_max| self.recording.measurement.schedules >= requests_max)
+        let requests_max = self.config.requests_max.map(|requests_max| self.share.of(requests_max));
+        requests_max.is_some_and(|requests_max| self.recording.measurement.schedules >= requests_max)
     }
 
     #[inline]
     fn elapsed_ns(&self) -> u64 {
         nanoseconds(self.start.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_make_up_the_whole() {
+        for (total, threads) in [(0, 1), (1, 1), (7, 3), (8, 4), (2, 5), (1_000, 7)] {
+            let shares: Vec<u64> = (0..threads).map(|thread| Share { thread, threads }.of(total)).collect();
+            assert_eq!(shares.iter().sum::<u64>(), total, "{shares:?}");
+            let own = |thread: usize| (thread as u64..total).step_by(threads).count() as u64;
+            assert!(shares.iter().enumerate().all(|(thread, share)| *share == own(thread)), "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn threads_with_equally_many_connections_send_in_turns() {
+        let plans = [0, 1, 2].map(|thread| Share { thread, threads: 3 }.plan(1e6, 6));
+        for index in 0..12 {
+            assert_eq!(plans[index % 3].time_ns(index as u64 / 3), 1_000 * index as u64);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::Histogram;
 
 use super::client::Answered;
-use super::intervals::{Interval, Recorder};
+use super::intervals::{self, Interval, Recorder};
 use super::workload::{Operation, WrongReply};
 
 /// What went wrong in a run.
@@ -103,6 +103,23 @@ impl Measurement {
             intervals: Vec::new(),
             errors: Errors::default(),
         }
+    }
+
+    /// Adds what other connections measured at the same time.
+    pub fn add(&mut self, other: Measurement) {
+        let histograms = [
+            (&mut self.latency_ns, &other.latency_ns),
+            (&mut self.uncorrected_ns, &other.uncorrected_ns),
+            (&mut self.lag_ns, &other.lag_ns),
+        ];
+        for (histogram, other) in histograms {
+            histogram.add(other).expect("all histograms have the same bounds");
+        }
+        self.schedules += other.schedules;
+        self.messages += other.messages;
+        self.elapsed = self.elapsed.max(other.elapsed);
+        intervals::add(&mut self.intervals, other.intervals);
+        self.errors.add(&other.errors);
     }
 
     /// Schedules answered a second.

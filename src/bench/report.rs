@@ -58,8 +58,9 @@ pub fn header(config: &Config, target: &str) -> String {
         None => "closed loop".to_owned(),
     };
     format!(
-        "{target}: {} connections x {} nodes, {} in flight, {} mix of {} shapes, {loop_kind}{}",
+        "{target}: {} connections{} x {} nodes, {} in flight, {} mix of {} shapes, {loop_kind}{}",
         config.connections,
+        if config.threads > 1 { format!(" of {} threads", config.threads) } else { String::new() },
         config.nodes,
         config.pipeline,
         config.mix.name(),
@@ -109,6 +110,7 @@ pub fn json(config: &Config, target: &str, measurement: &Measurement) -> Value {
 fn configuration(config: &Config) -> Value {
     json!({
         "connections": config.connections,
+        "threads": config.threads,
         "nodes": config.nodes,
         "pipeline": config.pipeline,
         "duration_seconds": config.duration.as_secs_f64(),

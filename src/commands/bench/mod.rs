@@ -41,6 +41,10 @@ pub struct Bench {
     #[argh(option, short = 'c', default = "1", from_str_fn(values::positive))]
     connections: usize,
 
+    /// threads that share the connections and drive them (default 1); in an open loop each takes a core
+    #[argh(option, default = "1", from_str_fn(values::positive))]
+    threads: usize,
+
     /// nodes of each connection (default 1000)
     #[argh(option, short = 'n', default = "1000", from_str_fn(values::positive))]
     nodes: usize,
@@ -73,7 +77,8 @@ pub struct Bench {
     #[argh(option, default = "Mix::Schedule", from_str_fn(mix))]
     mix: Mix,
 
-    /// open loop: schedules a second, 5000 or 200k; latency counts from when each was due
+    /// open loop: schedules a second, 5000 or 200k; latency counts from when each was due. It polls without sleeping and
+    /// takes a core for that
     #[argh(option, from_str_fn(values::rate))]
     rate: Option<f64>,
 
@@ -123,6 +128,7 @@ const OPEN_LOOP_PIPELINE: usize = 1024;
 /// Far more than can be measured: whatever is larger is a slip, and would only end for lack of memory.
 const LARGEST: usize = 10_000_000;
 const PIPELINE_MAX: usize = 1_000_000;
+const THREADS_MAX: usize = 1_024;
 const ROUNDS_MAX: usize = 1_000;
 
 impl Bench {
@@ -157,12 +163,16 @@ impl Bench {
             ("--nodes", self.nodes, LARGEST),
             ("--shapes", self.shapes, LARGEST),
             ("--connections", self.connections, LARGEST),
+            ("--threads", self.threads, THREADS_MAX),
             ("--pipeline", self.pipeline.unwrap_or(1), PIPELINE_MAX),
             ("--rounds", self.rounds, ROUNDS_MAX),
         ] {
             if value > largest {
                 return usage(&format!("{name} is at most {largest}"));
             }
+        }
+        if self.threads > self.connections {
+            return usage("--threads is at most --connections, which they share");
         }
         if self.duration.is_zero() {
             return usage("--duration must be above 0");
@@ -178,6 +188,7 @@ impl Bench {
     fn config(&self, duration: Duration, echo: bool) -> Config {
         Config {
             connections: self.connections,
+            threads: self.threads,
             nodes: self.nodes,
             pipeline: self.pipeline.unwrap_or(if self.rate.is_some() { OPEN_LOOP_PIPELINE } else { 1 }),
             duration,

@@ -17,9 +17,10 @@ pub struct Targets {
 impl Bench {
     /// Finds the server to measure, or starts one, and moves each side to a core of its own.
     pub fn targets(&self) -> Result<Targets, CommandError> {
-        let (peer_core, own_core) = match process::available_cores()[..] {
-            [first, second, ..] => (Some(first), Some(second)),
-            _ => (None, None),
+        let cores = process::available_cores();
+        let (peer_core, own_cores) = match &cores[..] {
+            [first, others @ ..] if !others.is_empty() => (Some(*first), &others[..self.threads.min(others.len())]),
+            _ => (None, &[][..]),
         };
         let mut peers = Vec::new();
         let mut start = |kind| -> Result<Target, CommandError> {
@@ -34,10 +35,11 @@ impl Bench {
             None => start(if self.echo { PeerKind::Echo } else { PeerKind::Scheduler })?,
         };
         let echo = if self.against_echo { Some(start(PeerKind::Echo)?) } else { None };
-        if let Some(core) = own_core
-            && !peers.is_empty()
-        {
-            process::pin_to_core(core).map_err(|error| CommandError::failure("cannot pin to a core", error))?;
+        if !own_cores.is_empty() && !peers.is_empty() {
+            process::pin_to_cores(own_cores).map_err(|error| CommandError::failure("cannot pin to a core", error))?;
+        }
+        if own_cores.len() < self.threads && self.threads > 1 {
+            log::warn!("{} threads share {} processor cores, and are late for it", self.threads, own_cores.len());
         }
         Ok(Targets { scheduler, echo, _peers: peers })
     }
