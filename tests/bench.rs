@@ -209,6 +209,35 @@ fn the_scheduler_is_compared_with_the_echo() {
 }
 
 #[test]
+fn a_ramp_finds_the_knee() {
+    let arguments = ["--rate", "100..400", "--steps", "3", "--duration", "600ms"];
+    let report = report(&arguments);
+    let steps = report["steps"].as_array().expect("a list");
+    assert_eq!(steps.len(), 3);
+    for (step, rate) in steps.iter().zip([100.0, 200.0, 400.0]) {
+        assert_complete(step);
+        assert!((number(&step["configuration"], "rate") - rate).abs() < 1e-6, "{step:#}");
+        assert_eq!(number(&step["configuration"], "duration_seconds"), 0.2);
+    }
+    // Where it is depends on the machine; that something is said of it does not.
+    assert!(report["knee"]["rate"].is_number() || report["knee"]["limit"].is_string(), "{report:#}");
+    assert_eq!(report["errors"], 0);
+
+    let table = bench(&arguments).stdout;
+    for word in ["offered/s", "achieved/s", "step 3", "p99 below 5 times", "0 errors"] {
+        assert!(table.contains(word), "{word}:\n{table}");
+    }
+}
+
+#[test]
+fn requests_that_wait_for_room_are_counted() {
+    // More than can be answered with one in flight, and never more than is due.
+    let crowded = report(&["--rate", "1M", "--pipeline", "1"]);
+    assert!(number(&crowded, "held_back") > 0.0, "{crowded:#}");
+    assert_eq!(number(&report(&[]), "held_back"), 0.0);
+}
+
+#[test]
 fn a_running_server_is_measured() {
     let server = Server::start(&[]);
     let port = server.address.port().to_string();
@@ -432,7 +461,7 @@ fn no_server_at_the_address_is_said() {
 
 #[test]
 fn numbers_beyond_reason_are_refused_by_name() {
-    for name in ["--nodes", "--shapes", "--connections", "--threads", "--pipeline", "--rounds"] {
+    for name in ["--nodes", "--shapes", "--connections", "--threads", "--pipeline", "--rounds", "--steps"] {
         let ended = run(&["bench", name, "99999999999"]);
         ended.assert_code(2, name);
         assert!(ended.stderr.contains(&format!("{name} is at most ")), "{}", ended.stderr);

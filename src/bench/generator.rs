@@ -282,6 +282,7 @@ impl<'a> Generator<'a> {
     fn send_due(&mut self, index: usize, pipeline: usize) {
         let now_ns = self.elapsed_ns();
         let Some(client) = &mut self.clients[index] else { return };
+        let was_full = client.was_full;
         while client.in_flight() < pipeline {
             if let Some(operation) = client.workload.next_follow_up() {
                 client.push(operation, now_ns, now_ns);
@@ -298,9 +299,13 @@ impl<'a> Generator<'a> {
                 },
             };
             client.planned_sent += 1;
+            if was_full && due_ns < now_ns {
+                self.recording.enter_held_back(now_ns);
+            }
             let operation = client.workload.next_schedule();
             client.push(operation, due_ns, now_ns);
         }
+        client.was_full = client.in_flight() >= pipeline;
         let result = client.flush().and_then(|()| {
             let blocked = client.is_write_blocked();
             if blocked != std::mem::replace(&mut client.write_interest, blocked) {

@@ -70,6 +70,8 @@ pub struct Measurement {
     pub schedules: u64,
     /// Requests of all kinds answered in the measured time.
     pub messages: u64,
+    /// Schedules sent in the measured time that had waited for their connection to have fewer in flight.
+    pub held_back: u64,
     /// When the measurement began, after the warm-up.
     pub started: SystemTime,
     /// The measured time.
@@ -98,6 +100,7 @@ impl Measurement {
             lag_ns: empty_histogram(),
             schedules: 0,
             messages: 0,
+            held_back: 0,
             started: SystemTime::now(),
             elapsed: Duration::ZERO,
             intervals: Vec::new(),
@@ -117,6 +120,7 @@ impl Measurement {
         }
         self.schedules += other.schedules;
         self.messages += other.messages;
+        self.held_back += other.held_back;
         self.elapsed = self.elapsed.max(other.elapsed);
         intervals::add(&mut self.intervals, other.intervals);
         self.errors.add(&other.errors);
@@ -168,12 +172,12 @@ impl Recording {
     /// Enters an answer that came at this time.
     #[inline]
     pub fn enter(&mut self, answer: &Answered, now_ns: u64) {
+        let in_time = u64::from(self.is_in_time(now_ns));
         let Self { from_ns, until_ns, recorder, measurement } = self;
         let Answered { request, result } = answer;
         if let Err(wrong) = result {
             measurement.errors.wrong_reply(*wrong, &request.operation);
         }
-        let in_time = u64::from(now_ns >= *from_ns && now_ns < *until_ns);
         measurement.messages += in_time;
         if !matches!(request.operation, Operation::Schedule { .. }) {
             return;
@@ -190,6 +194,16 @@ impl Recording {
             measurement.lag_ns.saturating_record(request.sent_ns - request.due_ns);
             recorder.record(time_ns, now_ns - request.due_ns);
         }
+    }
+
+    /// Enters a schedule that is sent at this time and had to wait for room in the pipeline.
+    pub fn enter_held_back(&mut self, now_ns: u64) {
+        self.measurement.held_back += u64::from(self.is_in_time(now_ns));
+    }
+
+    #[inline]
+    fn is_in_time(&self, now_ns: u64) -> bool {
+        now_ns >= self.from_ns && now_ns < self.until_ns
     }
 
     /// Ends the measured time, now at the latest. Replies that come later belong to requests that were measured, but not

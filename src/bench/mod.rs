@@ -4,7 +4,7 @@
 //! check every reply against. In an open loop the [`plan`] says when each request should leave, and latency counts
 //! from then, so that a slow server cannot hide behind requests that were not sent (coordinated omission). A
 //! [`measurement`] has the figures of the whole run and of its [`intervals`]; the [`report`] and the [`hdr_log`] show
-//! them, and [`objective`]s say what they should be. [`echo`] is the do-nothing peer, [`peer`] a server of our own to
+//! them, and [`objective`]s say what they should be. A [`ramp`] is a run at each of several rates. [`echo`] is the do-nothing peer, [`peer`] a server of our own to
 //! measure.
 
 pub mod client;
@@ -16,5 +16,6 @@ pub mod measurement;
 pub mod objective;
 pub mod peer;
 pub mod plan;
+pub mod ramp;
 pub mod report;
 pub mod workload;

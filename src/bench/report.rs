@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::generator::Config;
 use super::intervals::Interval;
 use super::measurement::{Errors, Measurement};
+use super::ramp::Step;
 
 /// The percentiles that are reported, with their names in the table and in JSON.
 const PERCENTILES: [(f64, &str, &str); 5] = [
@@ -51,6 +52,26 @@ pub fn table(config: &Config, target: &str, measurement: &Measurement) -> String
     text
 }
 
+/// A table of a ramp, a row a step.
+pub fn ramp_table(steps: &[Step]) -> String {
+    let mut text = String::new();
+    let names = ["offered/s", "achieved/s", "p50 µs", "p99 µs", "p99.9 µs", "lag p99"];
+    line(&mut text, &row("", names.map(str::to_owned).into_iter()));
+    for (number, Step { offered, measurement }) in steps.iter().enumerate() {
+        let Measurement { latency_ns, lag_ns, .. } = measurement;
+        let times = [(latency_ns, 50.0), (latency_ns, 99.0), (latency_ns, 99.9), (lag_ns, 99.0)];
+        // Far beyond the knee all that is answered was due in the warm-up.
+        let time = |(histogram, percentile): (&Histogram<u64>, f64)| match histogram.is_empty() {
+            true => "-".to_owned(),
+            false => microseconds(histogram.value_at_percentile(percentile) as f64),
+        };
+        let rates = [*offered, measurement.requests_per_second()].map(|rate| format!("{rate:.0}"));
+        let values = rates.into_iter().chain(times.map(time));
+        line(&mut text, &row(&format!("step {}", number + 1), values));
+    }
+    text
+}
+
 /// What was measured, in a line.
 pub fn header(config: &Config, target: &str) -> String {
     let loop_kind = match config.rate {
@@ -72,7 +93,7 @@ pub fn header(config: &Config, target: &str) -> String {
 fn row(name: &str, values: impl Iterator<Item = String>) -> String {
     values.fold(format!("{name:<14}"), |mut row, value| {
         // Writing to a string does not fail.
-        _ = write!(row, "{value:>10}");
+        _ = write!(row, "{value:>11}");
         row
     })
 }
@@ -98,6 +119,7 @@ pub fn json(config: &Config, target: &str, measurement: &Measurement) -> Value {
         "generator_lag_ns": histogram(&measurement.lag_ns),
         "requests": measurement.schedules,
         "messages": measurement.messages,
+        "held_back": measurement.held_back,
         "seconds": measurement.elapsed.as_secs_f64(),
         "requests_per_second": measurement.requests_per_second(),
         "messages_per_second": measurement.messages_per_second(),

@@ -51,6 +51,25 @@ pub fn objective(value: &str) -> Result<Objective, String> {
     Ok(Objective { percentile, limit: duration(limit)? })
 }
 
+/// The rates of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rates {
+    One(f64),
+    /// From the first to the second, which is not below it.
+    Ramp(f64, f64),
+}
+
+/// A rate, or a ramp of rates: `10k..200k`.
+pub fn rates(value: &str) -> Result<Rates, String> {
+    match value.split_once("..") {
+        None => rate(value).map(Rates::One),
+        Some((from, to)) => match (rate(from)?, rate(to)?) {
+            (from, to) if from < to => Ok(Rates::Ramp(from, to)),
+            _ => Err(format!("'{value}' is not a ramp: give the lower rate first")),
+        },
+    }
+}
+
 /// A number of requests a second: `5000`, `200k`, `1.5M`.
 pub fn rate(value: &str) -> Result<f64, String> {
     let (digits, unit) = split_unit(value);
@@ -118,13 +137,15 @@ mod tests {
         assert_eq!(objective("p99.9=200us"), Ok(Objective { percentile: 99.9, limit: Duration::from_micros(200) }));
         assert_eq!(objective("p100=1"), Ok(Objective { percentile: 100.0, limit: Duration::from_secs(1) }));
         assert_eq!(rate("200k"), Ok(200_000.0));
+        assert_eq!(rates("5000"), Ok(Rates::One(5_000.0)));
+        assert_eq!(rates("10k..1.5M"), Ok(Rates::Ramp(10_000.0, 1_500_000.0)));
         assert_eq!(mode("0660"), Ok(0o660));
         assert_eq!(positive("7"), Ok(7));
     }
 
     #[test]
     fn other_values_are_refused_by_name() {
-        let refusals: [Result<(), String>; 23] = [
+        let refusals: [Result<(), String>; 27] = [
             share("1.1").map(drop),
             share("nan").map(drop),
             bytes("").map(drop),
@@ -145,6 +166,10 @@ mod tests {
             rate("0").map(drop),
             rate("fast").map(drop),
             rate("9999999M").map(drop),
+            rates("0..5").map(drop),
+            rates("5..").map(drop),
+            rates("..5").map(drop),
+            rates("5..5").map(drop),
             mode("888").map(drop),
             mode("7777").map(drop),
             positive("0").map(drop),

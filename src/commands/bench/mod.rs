@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::{CommandError, output, process, values};
+use super::values::{self, Rates};
+use super::{CommandError, output, process};
 use crate::bench::generator::Config;
 use crate::bench::intervals::{self, INTERVAL_MIN, INTERVALS_MAX};
 use crate::bench::objective::Objective;
+use crate::bench::ramp;
 use crate::bench::workload::Mix;
 
 /// Measure schedule latency: drive a server with the traffic of Ray clients and check every reply.
@@ -78,9 +80,13 @@ pub struct Bench {
     mix: Mix,
 
     /// open loop: schedules a second, 5000 or 200k; latency counts from when each was due. It polls without sleeping and
-    /// takes a core for that
-    #[argh(option, from_str_fn(values::rate))]
-    rate: Option<f64>,
+    /// takes a core for that. 10k..200k: ever higher rates, to find the knee
+    #[argh(option, from_str_fn(values::rates))]
+    rate: Option<Rates>,
+
+    /// steps of a ramp of rates, which share the duration; each has its warm-up (default 10)
+    #[argh(option, default = "10", from_str_fn(values::positive))]
+    steps: usize,
 
     /// write the length and the body of a message apart, as the original client does
     #[argh(switch)]
@@ -130,6 +136,8 @@ const LARGEST: usize = 10_000_000;
 const PIPELINE_MAX: usize = 1_000_000;
 const THREADS_MAX: usize = 1_024;
 const ROUNDS_MAX: usize = 1_000;
+/// The histograms of each step are kept, a megabyte.
+const STEPS_MAX: usize = 100;
 
 impl Bench {
     pub fn run(self) -> Result<ExitCode, CommandError> {
@@ -139,7 +147,11 @@ impl Bench {
         }
         process::raise_descriptor_limit();
         let targets = self.targets()?;
-        if self.against_echo { self.run_against_echo(&targets) } else { self.run_once(&targets) }
+        match self.rate {
+            Some(Rates::Ramp(from, to)) => self.run_ramp(&targets, &ramp::rates(from, to, self.steps)),
+            _ if self.against_echo => self.run_against_echo(&targets),
+            _ => self.run_once(&targets),
+        }
     }
 
     fn check_usage(&self) -> Result<(), CommandError> {
@@ -156,8 +168,14 @@ impl Bench {
         if self.split_writes && self.is_unix() {
             return usage("--split-writes is about TCP: leave out --unix and --over-unix");
         }
-        if self.against_echo && (self.hdr_log.is_some() || !self.slo.is_empty()) {
-            return usage("--hdr-log and --slo are about one measurement: leave out --against-echo");
+        let ramp = matches!(self.rate, Some(Rates::Ramp(..)));
+        if self.against_echo && ramp {
+            return usage("--against-echo is about one rate, not a ramp");
+        }
+        if (self.against_echo || ramp) && (self.hdr_log.is_some() || !self.slo.is_empty()) {
+            return usage(
+                "--hdr-log and --slo are about one measurement: leave out --against-echo and ramps of --rate",
+            );
         }
         for (name, value, largest) in [
             ("--nodes", self.nodes, LARGEST),
@@ -166,6 +184,7 @@ impl Bench {
             ("--threads", self.threads, THREADS_MAX),
             ("--pipeline", self.pipeline.unwrap_or(1), PIPELINE_MAX),
             ("--rounds", self.rounds, ROUNDS_MAX),
+            ("--steps", self.steps, STEPS_MAX),
         ] {
             if value > largest {
                 return usage(&format!("{name} is at most {largest}"));
@@ -198,7 +217,10 @@ impl Bench {
             seed: self.seed,
             shapes: self.shapes,
             mix: self.mix,
-            rate: self.rate,
+            rate: match self.rate {
+                None => None,
+                Some(Rates::One(rate) | Rates::Ramp(rate, _)) => Some(rate),
+            },
             split_writes: self.split_writes,
             echo,
         }

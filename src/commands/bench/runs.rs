@@ -12,8 +12,9 @@ use super::{Bench, output};
 use crate::bench::client::Target;
 use crate::bench::generator::{self, Config};
 use crate::bench::hdr_log;
-use crate::bench::measurement::Measurement;
+use crate::bench::measurement::{Errors, Measurement};
 use crate::bench::objective::Outcome;
+use crate::bench::ramp::{Knee, Step};
 use crate::bench::report::{self, Comparison, Medians};
 use crate::commands::CommandError;
 
@@ -43,6 +44,37 @@ impl Bench {
             0 if !outcomes.iter().all(Outcome::is_met) => ExitCode::from(MISSED_EXIT_CODE),
             errors => exit_code(errors),
         })
+    }
+
+    /// Measures one server at each of several rates.
+    pub fn run_ramp(&self, targets: &Targets, rates: &[f64]) -> Result<ExitCode, CommandError> {
+        let duration = self.duration / u32::try_from(rates.len()).unwrap_or(u32::MAX);
+        let config = |rate| Config { rate: Some(rate), ..self.config(duration, self.echo) };
+        let bar = output::progress_bar();
+        let mut steps: Vec<Step> = Vec::new();
+        for &offered in rates {
+            let done = steps.len() as f64;
+            let share = |share| (done + share) / rates.len() as f64;
+            steps.push(Step { offered, measurement: run(&config(offered), &targets.scheduler, &bar, share)? });
+        }
+        bar.finish_and_clear();
+
+        let mut errors = Errors::default();
+        steps.iter().for_each(|step| errors.add(&step.measurement.errors));
+        let knee = Knee::of(&steps);
+        let name = name(&targets.scheduler, self.echo);
+        let (header, table) = (report::header(&config(rates[0]), &name), report::ramp_table(&steps));
+        let text = format!("{header}, and on\n{table}{}\n{} errors\n", knee.words(), errors.total());
+        output::show(&text, self.json.as_deref(), || {
+            let steps = steps.iter().map(|step| report::json(&config(step.offered), &name, &step.measurement));
+            serde_json::json!({
+                "steps": steps.collect::<Vec<_>>(),
+                "knee": knee.json(),
+                "errors": errors.total(),
+                "first_error": errors.first,
+            })
+        })?;
+        Ok(exit_code(errors.total()))
     }
 
     /// Measures the scheduler and the echo in turns.
