@@ -145,6 +145,31 @@ fn the_interval_log_has_the_histograms_of_the_intervals() {
 }
 
 #[test]
+fn the_page_stands_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("report.html");
+    let ended = bench(&["--rate", "1k", "--slo", "p50=1m", "--report", path.to_str().unwrap()]);
+    ended.assert_code(0, "a page");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let words =
+        ["<!DOCTYPE html>", "Latency by percentile", "Latency over time", "Throughput over time", ">99 %<", ">seed<"];
+    for word in [&words[..], &["open loop at 1000/s", "p50 at most 60s: met", "0 errors", "</html>"]].concat() {
+        assert!(page.contains(word), "{word}:\n{page}");
+    }
+    // Nothing to load and nothing to run. The only address is the name of SVG.
+    for word in ["<script", "src=", "href=", "url(", "@import"] {
+        assert!(!page.contains(word), "{word}:\n{page}");
+    }
+    assert_eq!(page.matches("://").count(), page.matches("http://www.w3.org/2000/svg").count());
+    for (element, count) in [("svg", 3), ("table", 2), ("h1", 1), ("body", 1), ("html", 1)] {
+        assert_eq!(page.matches(&format!("<{element}")).count(), count, "{element}");
+        assert_eq!(page.matches(&format!("</{element}>")).count(), count, "{element}");
+    }
+    let curves = page.split("<path class=\"line ").skip(1).map(|rest| rest.split('"').nth(2).unwrap_or_default());
+    assert!(curves.filter(|curve| curve.matches('L').count() > 5).count() >= 7, "{page}");
+}
+
+#[test]
 fn an_open_loop_keeps_to_its_rate() {
     let report = report(&["--rate", "2000"]);
     assert_complete(&report);

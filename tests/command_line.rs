@@ -50,7 +50,7 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
-    let cases: [(&[&str], &str); 34] = [
+    let cases: [(&[&str], &str); 35] = [
         (&[], "subcommand"),
         (&["frobnicate"], "frobnicate"),
         (&["--frobnicate"], "--frobnicate"),
@@ -78,6 +78,7 @@ fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
         (&["bench", "--slo", "p99"], "'p99'"),
         (&["bench", "--slo", "p99=1s", "--against-echo"], "--slo"),
         (&["bench", "--interval", "1us"], "--interval"),
+        (&["bench", "--against-echo", "--report", "x"], "--report"),
         (&["bench", "--rate", "2k..1k"], "'2k..1k'"),
         (&["bench", "--rate", "1k..2k", "--against-echo"], "--against-echo"),
         (&["bench", "--rate", "1k..2k", "--hdr-log", "x"], "--hdr-log"),

@@ -11,7 +11,7 @@ use super::measurement::{Errors, Measurement};
 use super::ramp::Step;
 
 /// The percentiles that are reported, with their names in the table and in JSON.
-const PERCENTILES: [(f64, &str, &str); 5] = [
+pub const PERCENTILES: [(f64, &str, &str); 5] = [
     (50.0, "p50", "p50"),
     (90.0, "p90", "p90"),
     (99.0, "p99", "p99"),
@@ -23,33 +23,43 @@ const PERCENTILES: [(f64, &str, &str); 5] = [
 pub fn table(config: &Config, target: &str, measurement: &Measurement) -> String {
     let mut text = String::new();
     line(&mut text, &header(config, target));
-    let mut rows = vec![("latency", &measurement.latency_ns)];
-    if config.rate.is_some() {
-        rows.push(("uncorrected", &measurement.uncorrected_ns));
-        rows.push(("generator lag", &measurement.lag_ns));
-    }
     let names = PERCENTILES.map(|(_, name, _)| name);
     line(&mut text, &row("µs", names.into_iter().chain(["max", "mean"]).map(str::to_owned)));
-    for (name, histogram) in rows {
-        let percentiles = PERCENTILES.map(|(percentile, ..)| histogram.value_at_percentile(percentile) as f64);
-        let values = percentiles.into_iter().chain([histogram.max() as f64, histogram.mean()]);
-        line(&mut text, &row(name, values.map(microseconds)));
+    for (name, histogram) in histograms(config, measurement) {
+        line(&mut text, &row(name, values_ns(histogram).map(microseconds)));
     }
-    line(
-        &mut text,
-        &format!(
-            "{:.0} requests/s ({:.0} messages/s), {} in {:.2} s, {} errors",
-            measurement.requests_per_second(),
-            measurement.messages_per_second(),
-            measurement.schedules,
-            measurement.elapsed.as_secs_f64(),
-            measurement.errors.total()
-        ),
-    );
-    if let Some(first) = &measurement.errors.first {
-        line(&mut text, &format!("first error: {first}"));
-    }
+    summary(measurement).iter().for_each(|summary| line(&mut text, summary));
     text
+}
+
+/// What is shown of a measurement, by name.
+pub fn histograms<'m>(config: &Config, measurement: &'m Measurement) -> Vec<(&'static str, &'m Histogram<u64>)> {
+    let mut histograms = vec![("latency", &measurement.latency_ns)];
+    if config.rate.is_some() {
+        histograms.push(("uncorrected", &measurement.uncorrected_ns));
+        histograms.push(("generator lag", &measurement.lag_ns));
+    }
+    histograms
+}
+
+/// The percentiles, the maximum and the mean.
+pub fn values_ns(histogram: &Histogram<u64>) -> impl Iterator<Item = f64> {
+    let percentiles = PERCENTILES.map(|(percentile, ..)| histogram.value_at_percentile(percentile) as f64);
+    percentiles.into_iter().chain([histogram.max() as f64, histogram.mean()])
+}
+
+/// How much was answered, and what went wrong, in lines.
+pub fn summary(measurement: &Measurement) -> Vec<String> {
+    let answered = format!(
+        "{:.0} requests/s ({:.0} messages/s), {} in {:.2} s, {} errors",
+        measurement.requests_per_second(),
+        measurement.messages_per_second(),
+        measurement.schedules,
+        measurement.elapsed.as_secs_f64(),
+        measurement.errors.total()
+    );
+    let first = measurement.errors.first.iter().map(|first| format!("first error: {first}"));
+    [answered].into_iter().chain(first).collect()
 }
 
 /// A table of a ramp, a row a step.
@@ -103,7 +113,8 @@ fn line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-fn microseconds(nanoseconds: f64) -> String {
+/// Nanoseconds as microseconds, for people.
+pub fn microseconds(nanoseconds: f64) -> String {
     format!("{:.1}", nanoseconds / 1e3)
 }
 
@@ -129,7 +140,8 @@ pub fn json(config: &Config, target: &str, measurement: &Measurement) -> Value {
     })
 }
 
-fn configuration(config: &Config) -> Value {
+/// What a measurement was made with.
+pub fn configuration(config: &Config) -> Value {
     json!({
         "connections": config.connections,
         "threads": config.threads,

@@ -116,6 +116,10 @@ pub struct Bench {
     #[argh(option, arg_name = "file")]
     hdr_log: Option<String>,
 
+    /// write a page of HTML with charts
+    #[argh(option, arg_name = "file")]
+    report: Option<String>,
+
     /// write every figure as JSON to a file, or to standard output ('-')
     #[argh(option, arg_name = "file")]
     json: Option<String>,
@@ -172,9 +176,9 @@ impl Bench {
         if self.against_echo && ramp {
             return usage("--against-echo is about one rate, not a ramp");
         }
-        if (self.against_echo || ramp) && (self.hdr_log.is_some() || !self.slo.is_empty()) {
+        if (self.against_echo || ramp) && (self.hdr_log.is_some() || self.report.is_some() || !self.slo.is_empty()) {
             return usage(
-                "--hdr-log and --slo are about one measurement: leave out --against-echo and ramps of --rate",
+                "--hdr-log, --report and --slo are about one measurement: leave out --against-echo and ramps",
             );
         }
         for (name, value, largest) in [

@@ -14,6 +14,7 @@ use crate::bench::generator::{self, Config};
 use crate::bench::hdr_log;
 use crate::bench::measurement::{Errors, Measurement};
 use crate::bench::objective::Outcome;
+use crate::bench::page;
 use crate::bench::ramp::{Knee, Step};
 use crate::bench::report::{self, Comparison, Medians};
 use crate::commands::CommandError;
@@ -39,6 +40,10 @@ impl Bench {
         })?;
         if let Some(path) = &self.hdr_log {
             write_file(path, |file| hdr_log::write(file, &report::header(&config, &name), &measurement))?;
+        }
+        if let Some(path) = &self.report {
+            let page = page::html(&config, &name, &measurement, &outcomes);
+            write_file(path, |file| file.write_all(page.as_bytes()))?;
         }
         Ok(match measurement.errors.total() {
             0 if !outcomes.iter().all(Outcome::is_met) => ExitCode::from(MISSED_EXIT_CODE),
