@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
 use common::{DONE, Ended, REFUSED, Server, frame, placed, run};
@@ -69,6 +73,103 @@ fn a_closed_loop_is_measured() {
 }
 
 #[test]
+fn intervals_make_up_the_whole_run() {
+    let report = report(&["--duration", "230ms", "--interval", "50ms"]);
+    assert_complete(&report);
+    let intervals = report["intervals"].as_array().expect("a list");
+    assert_eq!(intervals.len(), 5);
+    let mut end = 0.0;
+    for interval in intervals {
+        assert!((number(interval, "start_seconds") - end).abs() < 1e-9, "{interval:#}");
+        end += number(interval, "seconds");
+    }
+    assert!((end - 0.23).abs() < 1e-9, "{end}");
+    let sum = |figure: &dyn Fn(&Value) -> f64| intervals.iter().map(figure).sum::<f64>();
+    let requests = sum(&|interval| number(interval, "requests_per_second") * number(interval, "seconds"));
+    assert!((requests - number(&report, "requests")).abs() < 0.01, "{report:#}");
+    let latencies = sum(&|interval| number(&interval["latency_ns"], "count"));
+    assert_eq!(latencies, number(&report["latency_ns"], "count"));
+    let max = intervals.iter().map(|interval| number(&interval["latency_ns"], "max")).fold(0.0, f64::max);
+    assert_eq!(max, number(&report["latency_ns"], "max"));
+}
+
+#[test]
+fn objectives_are_met_or_missed() {
+    let (slow, fast) = ("p99.9=1m", "p50=0");
+    for (objectives, code, words) in [
+        (&[slow][..], 0, &["p99.9 at most 60s: met with"][..]),
+        (&[fast], 99, &["p50 at most 0ns: missed with"]),
+        (&[slow, fast], 99, &["p99.9 at most 60s: met with", "p50 at most 0ns: missed with"]),
+    ] {
+        let arguments: Vec<&str> = objectives.iter().flat_map(|objective| ["--slo", objective]).collect();
+        let ended = bench(&arguments);
+        ended.assert_code(code, &format!("{objectives:?}"));
+        for word in words {
+            assert!(ended.stdout.contains(word), "{objectives:?} says {word}:\n{}", ended.stdout);
+        }
+        let report = json(&bench(&[&arguments[..], &["--json", "-"]].concat()));
+        let met: Vec<bool> = objectives.iter().map(|objective| *objective == slow).collect();
+        let outcomes = report["objectives"].as_array().expect("a list");
+        assert_eq!(outcomes.iter().map(|outcome| outcome["met"] == true).collect::<Vec<_>>(), met);
+    }
+}
+
+#[test]
+fn the_interval_log_has_the_histograms_of_the_intervals() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("intervals.hlog");
+    let report = report(&["--rate", "1k", "--interval", "100ms", "--hdr-log", path.to_str().unwrap()]);
+    let log = std::fs::read(&path).unwrap();
+    let mut histogram = Histogram::<u64>::new(3).unwrap();
+    let (mut starts, mut seconds) = (0, 0.0);
+    for entry in IntervalLogIterator::new(&log) {
+        match entry.expect("an entry") {
+            LogEntry::StartTime(_) => starts += 1,
+            LogEntry::BaseTime(_) => panic!("times count from the start alone"),
+            LogEntry::Interval(interval) => {
+                assert!((interval.start_timestamp().as_secs_f64() - seconds).abs() < 1e-9);
+                seconds += interval.duration().as_secs_f64();
+                let bytes = BASE64_STANDARD.decode(interval.encoded_histogram()).unwrap();
+                let part: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+                assert!((interval.max() - part.max() as f64 / 1e6).abs() <= 0.0005, "maxima are milliseconds");
+                histogram.add(part).unwrap();
+            }
+        }
+    }
+    assert_eq!((starts, seconds), (1, 0.2));
+    let latency = &report["latency_ns"];
+    assert_eq!(histogram.len() as f64, number(latency, "count"));
+    assert_eq!(histogram.value_at_percentile(99.0) as f64, number(latency, "p99"));
+    let text = String::from_utf8(log).unwrap();
+    assert!(text.contains("#[Histogram log format version 1.3]\n"), "{text}");
+}
+
+#[test]
+fn the_page_stands_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("report.html");
+    let ended = bench(&["--rate", "1k", "--slo", "p50=1m", "--report", path.to_str().unwrap()]);
+    ended.assert_code(0, "a page");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let words =
+        ["<!DOCTYPE html>", "Latency by percentile", "Latency over time", "Throughput over time", ">99 %<", ">seed<"];
+    for word in [&words[..], &["open loop at 1000/s", "p50 at most 60s: met", "0 errors", "</html>"]].concat() {
+        assert!(page.contains(word), "{word}:\n{page}");
+    }
+    // Nothing to load and nothing to run. The only address is the name of SVG.
+    for word in ["<script", "src=", "href=", "url(", "@import"] {
+        assert!(!page.contains(word), "{word}:\n{page}");
+    }
+    assert_eq!(page.matches("://").count(), page.matches("http://www.w3.org/2000/svg").count());
+    for (element, count) in [("svg", 3), ("table", 2), ("h1", 1), ("body", 1), ("html", 1)] {
+        assert_eq!(page.matches(&format!("<{element}")).count(), count, "{element}");
+        assert_eq!(page.matches(&format!("</{element}>")).count(), count, "{element}");
+    }
+    let curves = page.split("<path class=\"line ").skip(1).map(|rest| rest.split('"').nth(2).unwrap_or_default());
+    assert!(curves.filter(|curve| curve.matches('L').count() > 5).count() >= 7, "{page}");
+}
+
+#[test]
 fn an_open_loop_keeps_to_its_rate() {
     let report = report(&["--rate", "2000"]);
     assert_complete(&report);
@@ -80,7 +181,7 @@ fn an_open_loop_keeps_to_its_rate() {
 
 #[test]
 fn every_kind_of_run_goes_well() {
-    let cases: [(&[&str], &str, Value); 9] = [
+    let cases: [(&[&str], &str, Value); 11] = [
         (&["--mix", "ray"], "mix", "ray".into()),
         (&["--mix", "ray", "-c", "3", "--pipeline", "4"], "connections", 3.into()),
         (&["--pipeline", "16", "-c", "4"], "pipeline", 16.into()),
@@ -89,6 +190,8 @@ fn every_kind_of_run_goes_well() {
         (&["--echo"], "echo", true.into()),
         (&["--shapes", "40", "-n", "50"], "shapes", 40.into()),
         (&["--rate", "1k", "--mix", "ray", "-c", "2"], "mix", "ray".into()),
+        (&["--threads", "2", "-c", "5", "--pipeline", "2"], "threads", 2.into()),
+        (&["--threads", "3", "-c", "3", "--rate", "1k"], "threads", 3.into()),
         (&["--seed", "7", "-n", "1"], "seed", 7.into()),
     ];
     for (arguments, key, value) in cases {
@@ -128,6 +231,35 @@ fn the_scheduler_is_compared_with_the_echo() {
         rounds.iter().for_each(assert_complete);
     }
     assert_eq!(report["errors"], 0);
+}
+
+#[test]
+fn a_ramp_finds_the_knee() {
+    let arguments = ["--rate", "100..400", "--steps", "3", "--duration", "600ms"];
+    let report = report(&arguments);
+    let steps = report["steps"].as_array().expect("a list");
+    assert_eq!(steps.len(), 3);
+    for (step, rate) in steps.iter().zip([100.0, 200.0, 400.0]) {
+        assert_complete(step);
+        assert!((number(&step["configuration"], "rate") - rate).abs() < 1e-6, "{step:#}");
+        assert_eq!(number(&step["configuration"], "duration_seconds"), 0.2);
+    }
+    // Where it is depends on the machine; that something is said of it does not.
+    assert!(report["knee"]["rate"].is_number() || report["knee"]["limit"].is_string(), "{report:#}");
+    assert_eq!(report["errors"], 0);
+
+    let table = bench(&arguments).stdout;
+    for word in ["offered/s", "achieved/s", "step 3", "p99 below 5 times", "0 errors"] {
+        assert!(table.contains(word), "{word}:\n{table}");
+    }
+}
+
+#[test]
+fn requests_that_wait_for_room_are_counted() {
+    // More than can be answered with one in flight, and never more than is due.
+    let crowded = report(&["--rate", "1M", "--pipeline", "1"]);
+    assert!(number(&crowded, "held_back") > 0.0, "{crowded:#}");
+    assert_eq!(number(&report(&[]), "held_back"), 0.0);
 }
 
 #[test]
@@ -184,9 +316,11 @@ fn the_report_goes_to_a_file_too() {
 
 #[test]
 fn a_number_of_requests_ends_the_run_early() {
-    let report = report(&["--requests", "100", "--duration", "60m"]);
-    assert_complete(&report);
-    assert_eq!(number(&report, "requests"), 100.0);
+    for threads in [&[][..], &["--threads", "3", "-c", "4"]] {
+        let report = report(&[&["--requests", "100", "--duration", "60m"], threads].concat());
+        assert_complete(&report);
+        assert_eq!(number(&report, "requests"), 100.0);
+    }
 }
 
 /// What a false server does with its `n`-th schedule, knowing the nodes added on the connection: the message of its
@@ -352,7 +486,7 @@ fn no_server_at_the_address_is_said() {
 
 #[test]
 fn numbers_beyond_reason_are_refused_by_name() {
-    for name in ["--nodes", "--shapes", "--connections", "--pipeline", "--rounds"] {
+    for name in ["--nodes", "--shapes", "--connections", "--threads", "--pipeline", "--rounds", "--steps"] {
         let ended = run(&["bench", name, "99999999999"]);
         ended.assert_code(2, name);
         assert!(ended.stderr.contains(&format!("{name} is at most ")), "{}", ended.stderr);

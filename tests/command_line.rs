@@ -50,7 +50,7 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
-    let cases: [(&[&str], &str); 27] = [
+    let cases: [(&[&str], &str); 35] = [
         (&[], "subcommand"),
         (&["frobnicate"], "frobnicate"),
         (&["--frobnicate"], "--frobnicate"),
@@ -74,6 +74,14 @@ fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
         (&["bench", "--duration", "soon"], "soon"),
         (&["bench", "--duration", "0"], "--duration"),
         (&["bench", "-c", "0"], "'0'"),
+        (&["bench", "--threads", "2"], "--threads"),
+        (&["bench", "--slo", "p99"], "'p99'"),
+        (&["bench", "--slo", "p99=1s", "--against-echo"], "--slo"),
+        (&["bench", "--interval", "1us"], "--interval"),
+        (&["bench", "--against-echo", "--report", "x"], "--report"),
+        (&["bench", "--rate", "2k..1k"], "'2k..1k'"),
+        (&["bench", "--rate", "1k..2k", "--against-echo"], "--against-echo"),
+        (&["bench", "--rate", "1k..2k", "--hdr-log", "x"], "--hdr-log"),
         (&["bench", "--echo", "--against-echo"], "--against-echo"),
         (&["bench", "--unix", "somewhere", "-p", "1"], "--unix"),
         (&["bench", "--over-unix", "-p", "1"], "--over-unix"),

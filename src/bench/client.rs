@@ -56,6 +56,8 @@ pub struct Client {
     pub workload: Workload,
     /// Schedules sent, for the plan of an open loop.
     pub planned_sent: u64,
+    /// The pipeline was full when it was last looked at.
+    pub was_full: bool,
     /// Whether writable events are asked for.
     pub write_interest: bool,
     input: Ring,
@@ -90,6 +92,7 @@ impl Client {
             stream,
             workload,
             planned_sent: 0,
+            was_full: false,
             write_interest: false,
             input: Ring::default(),
             output: Vec::new(),

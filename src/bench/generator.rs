@@ -1,20 +1,25 @@
 //! The loop of the load generator.
 
+use std::hint;
 use std::io;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token};
 
-use super::client::{Answered, Client, Target};
+use super::client::{Client, Target};
+use super::measurement::{Measurement, Recording, nanoseconds};
 use super::plan::Plan;
-use super::workload::{Mix, Operation, Workload, WrongReply};
+use super::workload::{Mix, Workload};
 use crate::ring::Pool;
 
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub connections: usize,
+    /// Threads that share the connections, at most as many as there are.
+    pub threads: usize,
     /// Nodes of each connection.
     pub nodes: usize,
     /// Requests in flight on a connection at most.
@@ -22,6 +27,8 @@ pub struct Config {
     /// How long is measured, after the warm-up.
     pub duration: Duration,
     pub warmup: Duration,
+    /// Length of the intervals whose figures are kept apart.
+    pub interval: Duration,
     /// Ends the measurement early, after so many schedules.
     pub requests_max: Option<u64>,
     pub seed: u64,
@@ -36,104 +43,6 @@ pub struct Config {
     pub echo: bool,
 }
 
-/// What went wrong in a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Errors {
-    /// Wrong replies, by kind.
-    pub kind: u64,
-    pub unknown_node: u64,
-    pub does_not_fit: u64,
-    pub refused_though_feasible: u64,
-    /// Requests without a reply some seconds after the run ended, or when their connection was lost.
-    pub unanswered: u64,
-    /// Connections lost.
-    pub connections_lost: u64,
-    /// The first error in words.
-    pub first: Option<String>,
-}
-
-impl Errors {
-    /// All errors together.
-    pub fn total(&self) -> u64 {
-        self.kind
-            + self.unknown_node
-            + self.does_not_fit
-            + self.refused_though_feasible
-            + self.unanswered
-            + self.connections_lost
-    }
-
-    /// Adds those of another run.
-    pub fn add(&mut self, other: &Errors) {
-        self.kind += other.kind;
-        self.unknown_node += other.unknown_node;
-        self.does_not_fit += other.does_not_fit;
-        self.refused_though_feasible += other.refused_though_feasible;
-        self.unanswered += other.unanswered;
-        self.connections_lost += other.connections_lost;
-        self.first = self.first.take().or_else(|| other.first.clone());
-    }
-
-    fn wrong_reply(&mut self, wrong: WrongReply, operation: &Operation) {
-        *match wrong {
-            WrongReply::Kind => &mut self.kind,
-            WrongReply::UnknownNode => &mut self.unknown_node,
-            WrongReply::DoesNotFit => &mut self.does_not_fit,
-            WrongReply::RefusedThoughFeasible => &mut self.refused_though_feasible,
-        } += 1;
-        self.first.get_or_insert_with(|| format!("wrong reply ({wrong:?}) to {operation:?}"));
-    }
-}
-
-/// What a run has measured. Latencies in nanoseconds.
-#[derive(Clone, Debug)]
-pub struct Measurement {
-    /// Of schedules, from when each was due. In a closed loop that is when it was sent.
-    pub latency_ns: Histogram<u64>,
-    /// Of schedules, from when each was sent.
-    pub uncorrected_ns: Histogram<u64>,
-    /// How much later than due schedules were sent.
-    pub lag_ns: Histogram<u64>,
-    /// Schedules answered in the measured time.
-    pub schedules: u64,
-    /// Requests of all kinds answered in the measured time.
-    pub messages: u64,
-    /// The measured time.
-    pub elapsed: Duration,
-    pub errors: Errors,
-}
-
-/// Significant digits of the histograms.
-const DIGITS: u8 = 3;
-
-/// The longest latency that is told from longer ones: more than a run may last.
-const LATENCY_MAX_NS: u64 = 100 * 3600 * 1_000_000_000;
-
-impl Measurement {
-    fn new() -> Self {
-        let histogram = || Histogram::new_with_max(LATENCY_MAX_NS, DIGITS).expect("bounds and digits are constants");
-        Self {
-            latency_ns: histogram(),
-            uncorrected_ns: histogram(),
-            lag_ns: histogram(),
-            schedules: 0,
-            messages: 0,
-            elapsed: Duration::ZERO,
-            errors: Errors::default(),
-        }
-    }
-
-    /// Schedules answered a second.
-    pub fn requests_per_second(&self) -> f64 {
-        self.schedules as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-
-    /// Messages of all kinds answered a second.
-    pub fn messages_per_second(&self) -> f64 {
-        self.messages as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-}
-
 /// Told how far a run is, from 0 to 1, now and then.
 pub type Progress<'a> = &'a mut dyn FnMut(f64);
 
@@ -144,15 +53,21 @@ const SET_UP_PIPELINE: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A wait for the next request in an open loop that is shorter than this is spent polling, since a sleep
-/// is too coarse.
+/// is too coarse. Such a thread takes a whole core.
 const SPIN: Duration = Duration::from_millis(2);
+
+/// A wait that is shorter than this is spent looking at the clock alone: a poll takes about as long, and one that finds a
+/// reply longer, so that the request would be late.
+const AIM: Duration = Duration::from_micros(1);
 
 const PROGRESS_INTERVAL_NS: u64 = 500_000_000;
 
 const EVENTS_MAX: usize = 1024;
 
+/// Drives some of the connections of a run, all of them where one thread does.
 struct Generator<'a> {
     config: &'a Config,
+    share: Share,
     poll: Poll,
     pool: Pool,
     clients: Vec<Option<Client>>,
@@ -162,9 +77,28 @@ struct Generator<'a> {
     planned: u64,
     /// No new schedules are sent.
     stopping: bool,
-    measure_from_ns: u64,
-    measure_until_ns: u64,
-    measurement: Measurement,
+    recording: Recording,
+}
+
+/// One thread's part of what all do.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    thread: usize,
+    threads: usize,
+}
+
+impl Share {
+    /// How many of `total` things are its own: number `thread`, and each `threads`-th after that.
+    fn of(self, total: u64) -> u64 {
+        total.saturating_sub(self.thread as u64).div_ceil(self.threads as u64)
+    }
+
+    /// Its plan for a rate over all of so many connections. Threads with equally many connections send in turns.
+    fn plan(self, rate: f64, connections: usize) -> Plan {
+        let own = self.of(connections as u64) as usize;
+        let first_ns = (self.thread as f64 * 1e9 / rate) as u64;
+        Plan::new(rate * own as f64 / connections as f64, own, first_ns)
+    }
 }
 
 /// Runs the load against a server.
@@ -172,24 +106,37 @@ struct Generator<'a> {
 /// # Errors
 /// When no connection can be made, or setting up fails. Later faults are counted.
 pub fn run(config: &Config, target: &Target, progress: Progress<'_>) -> io::Result<Measurement> {
-    let mut generator = Generator::set_up(config, target)?;
-    generator.run(progress)?;
-    Ok(generator.measurement)
+    let shares = (0..config.threads).map(|thread| Share { thread, threads: config.threads });
+    let generators = shares.map(|share| Generator::set_up(config, share, target)).collect::<io::Result<Vec<_>>>()?;
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let mut generators = generators.into_iter();
+        let first = generators.next();
+        let others: Vec<_> =
+            generators.map(|generator| scope.spawn(move || generator.run(start, &mut |_| {}))).collect();
+        // The first has this thread.
+        let mut measurement = first.ok_or(io::ErrorKind::InvalidInput)?.run(start, progress)?;
+        for other in others {
+            measurement.add(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok(measurement)
+    })
 }
 
 impl<'a> Generator<'a> {
-    fn set_up(config: &'a Config, target: &Target) -> io::Result<Self> {
+    fn set_up(config: &'a Config, share: Share, target: &Target) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut clients = Vec::with_capacity(config.connections);
-        for index in 0..config.connections {
-            let seed = config.seed.wrapping_add(index as u64);
+        let mut clients = Vec::new();
+        for number in (share.thread..config.connections).step_by(share.threads) {
+            let seed = config.seed.wrapping_add(number as u64);
             let workload = Workload::new(config.mix, config.echo, config.nodes, config.shapes, seed);
             let mut client = Client::connect(target, workload, config.split_writes)?;
-            client.stream.register(poll.registry(), Token(index))?;
+            client.stream.register(poll.registry(), Token(clients.len()))?;
             clients.push(Some(client));
         }
         let mut generator = Self {
             config,
+            share,
             poll,
             pool: Pool::default(),
             clients,
@@ -197,9 +144,7 @@ impl<'a> Generator<'a> {
             plan: None,
             planned: 0,
             stopping: true,
-            measure_from_ns: u64::MAX,
-            measure_until_ns: u64::MAX,
-            measurement: Measurement::new(),
+            recording: Recording::new(config.interval),
         };
         generator.report_nodes()?;
         Ok(generator)
@@ -215,20 +160,20 @@ impl<'a> Generator<'a> {
         if self.clients.iter().flatten().any(|client| client.in_flight() > 0) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not acknowledge the nodes"));
         }
-        let errors = &self.measurement.errors;
+        let errors = &self.recording.measurement.errors;
         match &errors.first {
             Some(first) => Err(io::Error::other(format!("reporting the nodes failed: {first}"))),
             None => Ok(()),
         }
     }
 
-    fn run(&mut self, progress: Progress<'_>) -> io::Result<()> {
-        self.start = Instant::now();
-        self.plan = self.config.rate.map(|rate| Plan::new(rate, self.clients.len()));
+    /// Runs to the end; the run started at `start`.
+    fn run(mut self, start: Instant, progress: Progress<'_>) -> io::Result<Measurement> {
+        self.start = start;
+        self.plan = self.config.rate.map(|rate| self.share.plan(rate, self.config.connections));
         self.stopping = false;
-        self.measure_from_ns = nanoseconds(self.config.warmup);
-        let whole_ns = self.measure_from_ns + nanoseconds(self.config.duration);
-        self.measure_until_ns = whole_ns;
+        self.recording.begin(self.config.warmup, self.config.duration);
+        let whole_ns = self.recording.until_ns();
         let mut progress_at_ns = 0;
         let mut events = Events::with_capacity(EVENTS_MAX);
         if self.plan.is_none() {
@@ -243,36 +188,28 @@ impl<'a> Generator<'a> {
                 progress_at_ns = now_ns + PROGRESS_INTERVAL_NS;
                 progress(now_ns as f64 / whole_ns as f64);
             }
-            self.send_planned(now_ns);
+            self.send_planned();
             let rest = Duration::from_nanos(whole_ns - now_ns).min(Duration::from_millis(500));
             self.poll_once(&mut events, self.wait(rest), self.config.pipeline)?;
         }
-        // Replies that come later belong to requests that were measured, but not to the time.
-        let ended_ns = self.elapsed_ns();
-        self.measure_until_ns = self.measure_until_ns.min(ended_ns);
-        self.measurement.elapsed = Duration::from_nanos(ended_ns.saturating_sub(self.measure_from_ns));
+        self.recording.end(self.elapsed_ns());
         self.stopping = true;
         self.drain(self.config.pipeline, Instant::now() + PATIENCE)?;
         for client in self.clients.iter().flatten() {
-            self.measurement.errors.unanswered += client.in_flight() as u64;
+            self.recording.measurement.errors.unanswered += client.in_flight() as u64;
         }
-        let errors = &mut self.measurement.errors;
+        let errors = &mut self.recording.measurement.errors;
         if errors.unanswered > 0 {
             errors.first.get_or_insert_with(|| "no reply within 5 s of the end".to_owned());
         }
         progress(1.0);
-        Ok(())
+        Ok(self.recording.finish())
     }
 
     /// How long to sleep at most. A closed loop has nothing to do until a reply comes.
     fn wait(&self, rest: Duration) -> Duration {
-        match &self.plan {
-            None => rest,
-            Some(plan) => match plan.wait(self.planned, self.elapsed_ns()) {
-                wait if wait < SPIN => Duration::ZERO,
-                wait => rest.min(wait - SPIN),
-            },
-        }
+        let Some(plan) = &self.plan else { return rest };
+        plan.wait(self.planned, self.elapsed_ns()).checked_sub(SPIN).map_or(Duration::ZERO, |wait| rest.min(wait))
     }
 
     /// Waits for all replies; a wrong one or a lost connection is counted.
@@ -300,6 +237,8 @@ impl<'a> Generator<'a> {
                 continue;
             }
             self.send_due(index, pipeline);
+            // Many replies to read do not make other connections late.
+            self.send_planned();
         }
         Ok(())
     }
@@ -311,9 +250,7 @@ impl<'a> Generator<'a> {
             let more = client.read(&mut self.pool)?;
             let now_ns = nanoseconds(self.start.elapsed());
             while let Some(answer) = client.next_answer()? {
-                let in_time = now_ns >= self.measure_from_ns && now_ns < self.measure_until_ns;
-                self.measurement.messages += u64::from(in_time);
-                record(&mut self.measurement, &answer, now_ns, self.measure_from_ns, in_time);
+                self.recording.enter(&answer, now_ns);
             }
             if !more && !closed {
                 return Ok(());
@@ -322,8 +259,16 @@ impl<'a> Generator<'a> {
     }
 
     /// Tells connections which of the plan's requests are due, and lets them send.
-    fn send_planned(&mut self, now_ns: u64) {
+    fn send_planned(&mut self) {
         let Some(plan) = self.plan else { return };
+        let mut now_ns = self.elapsed_ns();
+        if plan.wait(self.planned, now_ns) < AIM {
+            let time_ns = plan.time_ns(self.planned);
+            while now_ns < time_ns {
+                hint::spin_loop();
+                now_ns = self.elapsed_ns();
+            }
+        }
         let due = plan.due(now_ns);
         // Each connection is told once, however many of its requests have become due.
         let first = self.planned.max(due.saturating_sub(self.clients.len() as u64));
@@ -337,6 +282,7 @@ impl<'a> Generator<'a> {
     fn send_due(&mut self, index: usize, pipeline: usize) {
         let now_ns = self.elapsed_ns();
         let Some(client) = &mut self.clients[index] else { return };
+        let was_full = client.was_full;
         while client.in_flight() < pipeline {
             if let Some(operation) = client.workload.next_follow_up() {
                 client.push(operation, now_ns, now_ns);
@@ -353,9 +299,13 @@ impl<'a> Generator<'a> {
                 },
             };
             client.planned_sent += 1;
+            if was_full && due_ns < now_ns {
+                self.recording.enter_held_back(now_ns);
+            }
             let operation = client.workload.next_schedule();
             client.push(operation, due_ns, now_ns);
         }
+        client.was_full = client.in_flight() >= pipeline;
         let result = client.flush().and_then(|()| {
             let blocked = client.is_write_blocked();
             if blocked != std::mem::replace(&mut client.write_interest, blocked) {
@@ -370,7 +320,7 @@ impl<'a> Generator<'a> {
 
     fn lose(&mut self, index: usize, error: &io::Error) {
         if let Some(client) = self.clients[index].take() {
-            let errors = &mut self.measurement.errors;
+            let errors = &mut self.recording.measurement.errors;
             errors.connections_lost += 1;
             errors.unanswered += client.in_flight() as u64;
             errors.first.get_or_insert_with(|| format!("connection lost: {error}"));
@@ -378,7 +328,8 @@ impl<'a> Generator<'a> {
     }
 
     fn is_enough(&self) -> bool {
-        self.config.requests_max.is_some_and(|requests_max| self.measurement.schedules >= requests_max)
+        let requests_max = self.config.requests_max.map(|requests_max| self.share.of(requests_max));
+        requests_max.is_some_and(|requests_max| self.recording.measurement.schedules >= requests_max)
     }
 
     #[inline]
@@ -387,25 +338,25 @@ impl<'a> Generator<'a> {
     }
 }
 
-#[inline]
-fn record(measurement: &mut Measurement, answer: &Answered, now_ns: u64, measure_from_ns: u64, in_time: bool) {
-    let Answered { request, result } = answer;
-    if let Err(wrong) = result {
-        measurement.errors.wrong_reply(*wrong, &request.operation);
-    }
-    if !matches!(request.operation, Operation::Schedule { .. }) {
-        return;
-    }
-    measurement.schedules += u64::from(in_time);
-    if request.due_ns >= measure_from_ns {
-        measurement.latency_ns.saturating_record(now_ns - request.due_ns);
-        measurement.uncorrected_ns.saturating_record(now_ns - request.sent_ns);
-        measurement.lag_ns.saturating_record(request.sent_ns - request.due_ns);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[inline]
-fn nanoseconds(duration: Duration) -> u64 {
-    // 584 years fit.
-    duration.as_nanos() as u64
+    #[test]
+    fn shares_make_up_the_whole() {
+        for (total, threads) in [(0, 1), (1, 1), (7, 3), (8, 4), (2, 5), (1_000, 7)] {
+            let shares: Vec<u64> = (0..threads).map(|thread| Share { thread, threads }.of(total)).collect();
+            assert_eq!(shares.iter().sum::<u64>(), total, "{shares:?}");
+            let own = |thread: usize| (thread as u64..total).step_by(threads).count() as u64;
+            assert!(shares.iter().enumerate().all(|(thread, share)| *share == own(thread)), "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn threads_with_equally_many_connections_send_in_turns() {
+        let plans = [0, 1, 2].map(|thread| Share { thread, threads: 3 }.plan(1e6, 6));
+        for index in 0..12 {
+            assert_eq!(plans[index % 3].time_ns(index as u64 / 3), 1_000 * index as u64);
+        }
+    }
 }

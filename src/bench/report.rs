@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::generator::{Config, Errors, Measurement};
+use super::generator::Config;
+use super::intervals::Interval;
+use super::measurement::{Errors, Measurement};
+use super::ramp::Step;
 
 /// The percentiles that are reported, with their names in the table and in JSON.
-const PERCENTILES: [(f64, &str, &str); 5] = [
+pub const PERCENTILES: [(f64, &str, &str); 5] = [
     (50.0, "p50", "p50"),
     (90.0, "p90", "p90"),
     (99.0, "p99", "p99"),
@@ -20,31 +23,61 @@ const PERCENTILES: [(f64, &str, &str); 5] = [
 pub fn table(config: &Config, target: &str, measurement: &Measurement) -> String {
     let mut text = String::new();
     line(&mut text, &header(config, target));
-    let mut rows = vec![("latency", &measurement.latency_ns)];
-    if config.rate.is_some() {
-        rows.push(("uncorrected", &measurement.uncorrected_ns));
-        rows.push(("generator lag", &measurement.lag_ns));
-    }
     let names = PERCENTILES.map(|(_, name, _)| name);
     line(&mut text, &row("µs", names.into_iter().chain(["max", "mean"]).map(str::to_owned)));
-    for (name, histogram) in rows {
-        let percentiles = PERCENTILES.map(|(percentile, ..)| histogram.value_at_percentile(percentile) as f64);
-        let values = percentiles.into_iter().chain([histogram.max() as f64, histogram.mean()]);
-        line(&mut text, &row(name, values.map(microseconds)));
+    for (name, histogram) in histograms(config, measurement) {
+        line(&mut text, &row(name, values_ns(histogram).map(microseconds)));
     }
-    line(
-        &mut text,
-        &format!(
-            "{:.0} requests/s ({:.0} messages/s), {} in {:.2} s, {} errors",
-            measurement.requests_per_second(),
-            measurement.messages_per_second(),
-            measurement.schedules,
-            measurement.elapsed.as_secs_f64(),
-            measurement.errors.total()
-        ),
+    summary(measurement).iter().for_each(|summary| line(&mut text, summary));
+    text
+}
+
+/// What is shown of a measurement, by name.
+pub fn histograms<'m>(config: &Config, measurement: &'m Measurement) -> Vec<(&'static str, &'m Histogram<u64>)> {
+    let mut histograms = vec![("latency", &measurement.latency_ns)];
+    if config.rate.is_some() {
+        histograms.push(("uncorrected", &measurement.uncorrected_ns));
+        histograms.push(("generator lag", &measurement.lag_ns));
+    }
+    histograms
+}
+
+/// The percentiles, the maximum and the mean.
+pub fn values_ns(histogram: &Histogram<u64>) -> impl Iterator<Item = f64> {
+    let percentiles = PERCENTILES.map(|(percentile, ..)| histogram.value_at_percentile(percentile) as f64);
+    percentiles.into_iter().chain([histogram.max() as f64, histogram.mean()])
+}
+
+/// How much was answered, and what went wrong, in lines.
+pub fn summary(measurement: &Measurement) -> Vec<String> {
+    let answered = format!(
+        "{:.0} requests/s ({:.0} messages/s), {} in {:.2} s, {} errors",
+        measurement.requests_per_second(),
+        measurement.messages_per_second(),
+        measurement.schedules,
+        measurement.elapsed.as_secs_f64(),
+        measurement.errors.total()
     );
-    if let Some(first) = &measurement.errors.first {
-        line(&mut text, &format!("first error: {first}"));
+    let first = measurement.errors.first.iter().map(|first| format!("first error: {first}"));
+    [answered].into_iter().chain(first).collect()
+}
+
+/// A table of a ramp, a row a step.
+pub fn ramp_table(steps: &[Step]) -> String {
+    let mut text = String::new();
+    let names = ["offered/s", "achieved/s", "p50 µs", "p99 µs", "p99.9 µs", "lag p99"];
+    line(&mut text, &row("", names.map(str::to_owned).into_iter()));
+    for (number, Step { offered, measurement }) in steps.iter().enumerate() {
+        let Measurement { latency_ns, lag_ns, .. } = measurement;
+        let times = [(latency_ns, 50.0), (latency_ns, 99.0), (latency_ns, 99.9), (lag_ns, 99.0)];
+        // Far beyond the knee all that is answered was due in the warm-up.
+        let time = |(histogram, percentile): (&Histogram<u64>, f64)| match histogram.is_empty() {
+            true => "-".to_owned(),
+            false => microseconds(histogram.value_at_percentile(percentile) as f64),
+        };
+        let rates = [*offered, measurement.requests_per_second()].map(|rate| format!("{rate:.0}"));
+        let values = rates.into_iter().chain(times.map(time));
+        line(&mut text, &row(&format!("step {}", number + 1), values));
     }
     text
 }
@@ -56,8 +89,9 @@ pub fn header(config: &Config, target: &str) -> String {
         None => "closed loop".to_owned(),
     };
     format!(
-        "{target}: {} connections x {} nodes, {} in flight, {} mix of {} shapes, {loop_kind}{}",
+        "{target}: {} connections{} x {} nodes, {} in flight, {} mix of {} shapes, {loop_kind}{}",
         config.connections,
+        if config.threads > 1 { format!(" of {} threads", config.threads) } else { String::new() },
         config.nodes,
         config.pipeline,
         config.mix.name(),
@@ -69,7 +103,7 @@ pub fn header(config: &Config, target: &str) -> String {
 fn row(name: &str, values: impl Iterator<Item = String>) -> String {
     values.fold(format!("{name:<14}"), |mut row, value| {
         // Writing to a string does not fail.
-        _ = write!(row, "{value:>10}");
+        _ = write!(row, "{value:>11}");
         row
     })
 }
@@ -79,7 +113,8 @@ fn line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-fn microseconds(nanoseconds: f64) -> String {
+/// Nanoseconds as microseconds, for people.
+pub fn microseconds(nanoseconds: f64) -> String {
     format!("{:.1}", nanoseconds / 1e3)
 }
 
@@ -95,21 +130,26 @@ pub fn json(config: &Config, target: &str, measurement: &Measurement) -> Value {
         "generator_lag_ns": histogram(&measurement.lag_ns),
         "requests": measurement.schedules,
         "messages": measurement.messages,
+        "held_back": measurement.held_back,
         "seconds": measurement.elapsed.as_secs_f64(),
         "requests_per_second": measurement.requests_per_second(),
         "messages_per_second": measurement.messages_per_second(),
+        "intervals": measurement.intervals.iter().map(interval).collect::<Vec<_>>(),
         "errors": measurement.errors.total(),
         "errors_by_kind": errors(&measurement.errors),
     })
 }
 
-fn configuration(config: &Config) -> Value {
+/// What a measurement was made with.
+pub fn configuration(config: &Config) -> Value {
     json!({
         "connections": config.connections,
+        "threads": config.threads,
         "nodes": config.nodes,
         "pipeline": config.pipeline,
         "duration_seconds": config.duration.as_secs_f64(),
         "warmup_seconds": config.warmup.as_secs_f64(),
+        "interval_seconds": config.interval.as_secs_f64(),
         "requests": config.requests_max,
         "seed": config.seed,
         "shapes": config.shapes,
@@ -129,6 +169,15 @@ fn histogram(histogram: &Histogram<u64>) -> Value {
     value["mean"] = histogram.mean().into();
     value["count"] = histogram.len().into();
     value
+}
+
+fn interval(interval: &Interval) -> Value {
+    json!({
+        "start_seconds": interval.start.as_secs_f64(),
+        "seconds": interval.length.as_secs_f64(),
+        "requests_per_second": interval.requests_per_second(),
+        "latency_ns": histogram(&interval.latency_ns()),
+    })
 }
 
 fn errors(errors: &Errors) -> Value {

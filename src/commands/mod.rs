@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, with its arguments and what it runs.
 //!
-//! Exit codes: 0 done, 1 failure, 2 usage.
+//! Exit codes: 0 done, 1 failure, 2 usage; 99 where `bench` misses an objective.
 
 mod bench;
 mod drain;

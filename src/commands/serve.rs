@@ -107,7 +107,8 @@ impl Serve {
         }
         let policy = self.policy()?;
         if let Some(core) = self.pin_cpu {
-            process::pin_to_core(core).map_err(|error| CommandError::failure(format!("--pin-cpu {core}"), error))?;
+            process::pin_to_cores(&[core])
+                .map_err(|error| CommandError::failure(format!("--pin-cpu {core}"), error))?;
         }
         if self.echo {
             return self.serve(EchoService);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bench::objective::Objective;
 use crate::scheduler::units::UnitResources;
 
 /// A number of bytes: `4096`, `64KiB`, `1MiB`, `2GiB`.
@@ -35,7 +36,7 @@ pub fn demand(value: &str) -> Result<(String, f64), String> {
     if amount.is_finite() { Ok((name.to_owned(), amount)) } else { Err(error()) }
 }
 
-/// A duration: `10` (seconds), `1.5s`, `200ms`, `3m`.
+/// A duration: `10` (seconds), `1.5s`, `200ms`, `50us`, `3m`.
 pub fn duration(value: &str) -> Result<Duration, String> {
     let (digits, unit) = split_unit(value);
     let scale = match unit {
@@ -51,6 +52,39 @@ pub fn duration(value: &str) -> Result<Duration, String> {
         .and_then(|number: f64| Duration::try_from_secs_f64(number * scale).ok())
         .filter(|duration| *duration <= Duration::from_secs(24 * 3600))
         .ok_or_else(|| format!("'{value}' is not a duration: give seconds up to a day, or 200ms, 3m"))
+}
+
+/// What a percentile may be at most: `p99=50us`, `p99.9=1ms`.
+pub fn objective(value: &str) -> Result<Objective, String> {
+    let (percentile, limit) = value
+        .strip_prefix('p')
+        .and_then(|rest| rest.split_once('='))
+        .ok_or_else(|| format!("'{value}' is not an objective: give a percentile and its limit, like p99.9=200us"))?;
+    let percentile = percentile
+        .parse()
+        .ok()
+        .filter(|percentile| *percentile > 0.0 && *percentile <= 100.0)
+        .ok_or_else(|| format!("'p{percentile}' is not a percentile: give one above p0 up to p100, like p99.9"))?;
+    Ok(Objective { percentile, limit: duration(limit)? })
+}
+
+/// The rates of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rates {
+    One(f64),
+    /// From the first to the second, which is not below it.
+    Ramp(f64, f64),
+}
+
+/// A rate, or a ramp of rates: `10k..200k`.
+pub fn rates(value: &str) -> Result<Rates, String> {
+    match value.split_once("..") {
+        None => rate(value).map(Rates::One),
+        Some((from, to)) => match (rate(from)?, rate(to)?) {
+            (from, to) if from < to => Ok(Rates::Ramp(from, to)),
+            _ => Err(format!("'{value}' is not a ramp: give the lower rate first")),
+        },
+    }
 }
 
 /// A number of requests a second: `5000`, `200k`, `1.5M`.
@@ -120,14 +154,18 @@ mod tests {
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
+        assert_eq!(objective("p99.9=200us"), Ok(Objective { percentile: 99.9, limit: Duration::from_micros(200) }));
+        assert_eq!(objective("p100=1"), Ok(Objective { percentile: 100.0, limit: Duration::from_secs(1) }));
         assert_eq!(rate("200k"), Ok(200_000.0));
+        assert_eq!(rates("5000"), Ok(Rates::One(5_000.0)));
+        assert_eq!(rates("10k..1.5M"), Ok(Rates::Ramp(10_000.0, 1_500_000.0)));
         assert_eq!(mode("0660"), Ok(0o660));
         assert_eq!(positive("7"), Ok(7));
     }
 
     #[test]
     fn other_values_are_refused_by_name() {
-        let refusals: [Result<(), String>; 24] = [
+        let refusals: [Result<(), String>; 35] = [
             share("1.1").map(drop),
             share("nan").map(drop),
             demand("CPU").map(drop),
@@ -146,9 +184,20 @@ mod tests {
             duration("-1s").map(drop),
             duration("1e300").map(drop),
             duration("90000").map(drop),
+            objective("").map(drop),
+            objective("p99").map(drop),
+            objective("99=1ms").map(drop),
+            objective("p0=1ms").map(drop),
+            objective("p101=1ms").map(drop),
+            objective("pnan=1ms").map(drop),
+            objective("p99=fast").map(drop),
             rate("0").map(drop),
             rate("fast").map(drop),
             rate("9999999M").map(drop),
+            rates("0..5").map(drop),
+            rates("5..").map(drop),
+            rates("..5").map(drop),
+            rates("5..5").map(drop),
             mode("888").map(drop),
             mode("7777").map(drop),
             positive("0").map(drop),
