@@ -54,7 +54,7 @@ fn drive(policy: Policy, steps: usize, random: &mut fastrand::Rng) {
             26..45 if !placed.is_empty() => {
                 let (node, demand) = placed.swap_remove(random.usize(0..placed.len()));
                 // It may be gone with its node, or with a report.
-                _ = view.release(node, parse(&demand));
+                _ = view.release(node, parse(&demand), 1);
             }
             _ => {
                 let demand = random_list(random, 2);

@@ -36,10 +36,15 @@ impl SchedulerService {
         telemetry: &ServerTelemetry,
     ) -> Option<Refusal> {
         self.reply.clear();
+        let demand_count = match request {
+            Extension::ScheduleMany { demands, .. } => demands.len(),
+            Extension::ScheduleWithHints { dry_run, .. } => usize::from(!dry_run),
+            _ => 0,
+        };
         let failure = match self.answer(session, request, telemetry) {
             Ok(()) => return None,
             Err(Unanswered::NotPlaced(why)) => {
-                self.counters.not_placed += 1;
+                self.counters.not_placed += demand_count as u64;
                 reply::append_not_placed(&mut self.reply, why);
                 return None;
             }
@@ -160,7 +165,7 @@ impl SchedulerService {
             private => {
                 let view = private.private_view(&self.options.view);
                 view.table().slot_of(node).ok_or(Failure::UnknownNode(node))?;
-                view.release_many(node, resources, count)
+                view.release(node, resources, count)
             }
         };
         released.map_err(Failure::OverRelease)?;
@@ -177,7 +182,7 @@ impl SchedulerService {
         demands: Demands<'_>,
     ) -> Result<(), Unanswered> {
         let strategy = match strategy {
-            Strategy::Each => return Ok(self.schedule_each(session, strict, demands)?),
+            Strategy::Each => return self.schedule_each(session, strict, demands),
             Strategy::Pack => gang::Strategy::Pack,
             Strategy::Spread => gang::Strategy::Spread,
             Strategy::StrictPack => gang::Strategy::StrictPack,
@@ -195,15 +200,15 @@ impl SchedulerService {
     }
 
     /// Schedules each demand on its own. One that is not placed has node -1 in the reply.
-    fn schedule_each(&mut self, session: &mut Session, strict: bool, demands: Demands<'_>) -> Result<(), Failure> {
+    fn schedule_each(&mut self, session: &mut Session, strict: bool, demands: Demands<'_>) -> Result<(), Unanswered> {
         let options = ViewOptions { strict, ..self.options.view.clone() };
+        if let Session::Member { view, member } = session {
+            self.shared.get(*view).check_room(*member, demands.len())?;
+        }
         let mut nodes = Vec::with_capacity(demands.len());
         for demand in demands {
             let placed = match &mut *session {
-                Session::Member { view, member } => match self.shared.get(*view).schedule(*member, demand, &options) {
-                    Err(NotScheduled::TooManyPlacements) if nodes.is_empty() => return Err(Failure::TooManyPlacements),
-                    placed => placed.ok(),
-                },
+                Session::Member { view, member } => self.shared.get(*view).schedule(*member, demand, &options).ok(),
                 private => private.private_view(&options).schedule(demand, &options).ok(),
             };
             let node = placed.map(|placement| placement.node);
@@ -236,6 +241,7 @@ impl SchedulerService {
             Session::Member { view, .. } => self.shared.get(*view).view_mut().explain(demand, strict),
             private => private.private_view(&self.options.view).explain(demand, strict),
         };
+        let explanation = explanation.map_err(|_| Failure::TooMuchWork)?;
         self.append_json(&json::explanation(&explanation))
     }
 

@@ -19,7 +19,7 @@ use crate::scheduler::view::ViewOptions;
 use crate::server::service::{Output, Service};
 use crate::telemetry::counters::RequestCounters;
 use crate::telemetry::server::ServerTelemetry;
-use crate::wire::extension::reply;
+use crate::wire::extension::{Code, reply};
 use crate::wire::reply::Reply;
 use crate::wire::request::{Request, RequestError};
 
@@ -68,11 +68,13 @@ pub enum Refusal {
     TooManyNodes,
     /// It is well-formed, but cannot be.
     Failed(Failure),
+    /// It is malformed and stands where a hello with the token should.
+    Unauthorized(RequestError),
 }
 
 impl Refusal {
     /// Number of reasons that [`Refusal::index`] tells apart.
-    pub const REASONS: usize = RequestError::REASONS + 2;
+    pub const REASONS: usize = RequestError::REASONS + 3;
 
     /// A small number for the reason.
     pub fn index(self) -> usize {
@@ -80,13 +82,14 @@ impl Refusal {
             Self::Malformed(error) => error.index(),
             Self::TooManyNodes => RequestError::REASONS,
             Self::Failed(_) => RequestError::REASONS + 1,
+            Self::Unauthorized(_) => RequestError::REASONS + 2,
         }
     }
 
     /// Whether the connection cannot go on.
     #[inline]
     pub fn is_final(self) -> bool {
-        self == Self::Failed(Failure::BadToken)
+        matches!(self, Self::Failed(Failure::BadToken) | Self::Unauthorized(_))
     }
 }
 
@@ -96,6 +99,7 @@ impl fmt::Display for Refusal {
             Self::Malformed(error) => write!(f, "malformed request: {error}"),
             Self::TooManyNodes => f.write_str("node ignored: the view has as many as --max-nodes allows"),
             Self::Failed(failure) => write!(f, "request failed: {failure}"),
+            Self::Unauthorized(error) => write!(f, "malformed request in place of a hello with the token: {error}"),
         }
     }
 }
@@ -129,16 +133,34 @@ impl SchedulerService {
                 let (reply, refusal) = self.run_version_1(session, request);
                 (Answer::Version1(reply), refusal)
             }
-            Err(error) => (self.malformed(error), Some(Refusal::Malformed(error))),
+            Err(error) => {
+                let is_hello = message.first() == Some(&(Code::Hello as u8));
+                let (answer, refusal) = self.malformed(session, is_hello, error);
+                (answer, Some(refusal))
+            }
         }
     }
 
+    /// A malformed message is the first of its connection like any other, but for a malformed hello: that one may be
+    /// followed by a better one, unless a token is asked for.
     #[cold]
-    fn malformed(&mut self, error: RequestError) -> Answer<'_> {
-        let RequestError::Extension(error) = error else { return Answer::Version1(Reply::Refused) };
+    fn malformed(&mut self, session: &mut Session, is_hello: bool, error: RequestError) -> (Answer<'_>, Refusal) {
+        let is_unauthorized = self.options.token.is_some() && matches!(session, Session::New);
+        let refusal = match (is_unauthorized, is_hello) {
+            (false, _) => Refusal::Malformed(error),
+            (true, true) => Refusal::Unauthorized(error),
+            (true, false) => Refusal::Failed(Failure::BadToken),
+        };
+        if !is_hello && matches!(session, Session::New) {
+            *session = Session::Private(None);
+        }
+        let RequestError::Extension(error) = error else { return (Answer::Version1(Reply::Refused), refusal) };
         self.reply.clear();
-        reply::append_error(&mut self.reply, error.code(), &error.to_string());
-        Answer::Extension(&self.reply)
+        match refusal {
+            Refusal::Failed(failure) => reply::append_error(&mut self.reply, failure.code(), &failure.to_string()),
+            _ => reply::append_error(&mut self.reply, error.code(), &error.to_string()),
+        }
+        (Answer::Extension(&self.reply), refusal)
     }
 
     #[inline]
@@ -179,7 +201,7 @@ impl SchedulerService {
             Request::RemoveNode { node } => {
                 self.counters.removed += 1;
                 match shared {
-                    Some((view, _)) => view.remove(node),
+                    Some((view, _)) => _ = view.remove(node),
                     None => session.private_view(options).remove(node),
                 }
                 (Reply::Done, None)

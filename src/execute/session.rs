@@ -10,7 +10,7 @@ use super::failure::{Failure, VIEWS_MAX};
 use crate::scheduler::shared_view::{MemberId, SharedView};
 use crate::scheduler::view::{View, ViewOptions};
 
-/// Steps of a [sweep](SharedView::sweep) between two rounds of the loop: a few microseconds' worth.
+/// Steps of a [sweep](SharedView::sweep) of all views together between two rounds of the loop.
 const SWEEP_STEPS: usize = 64;
 
 /// What a connection is.
@@ -50,7 +50,7 @@ pub struct ViewId(usize);
 pub struct SharedViews {
     views: Slab<(Box<str>, SharedView)>,
     by_name: HashMap<Box<str>, ViewId, RandomState>,
-    /// When the first of them has something to do.
+    /// When the first of them has something to do, or had before somebody came back.
     due: Option<Instant>,
 }
 
@@ -107,7 +107,7 @@ impl SharedViews {
         self.due = self.views.iter().filter_map(|(_, (_, view))| view.due()).min();
     }
 
-    /// When [`Self::sweep`] has something to do.
+    /// When [`Self::sweep`] has something to do, at the earliest.
     #[inline]
     pub fn due(&self) -> Option<Instant> {
         self.due
@@ -117,8 +117,9 @@ impl SharedViews {
     pub fn sweep(&mut self, now: Instant) {
         let is_due = |view: &SharedView| view.due().is_some_and(|due| due <= now);
         let due: Vec<usize> = self.views.iter().filter(|(_, (_, view))| is_due(view)).map(|(id, _)| id).collect();
+        let mut steps = SWEEP_STEPS;
         for id in due {
-            self.views[id].1.sweep(now, SWEEP_STEPS);
+            self.views[id].1.sweep(now, &mut steps);
             self.remove_if_empty(ViewId(id));
         }
         self.find_due();

@@ -83,7 +83,7 @@ impl<'a> Cluster<'a> {
 
     /// Ends a placement of a demand on a node.
     pub fn release(&mut self, node: NodeId, demand: usize) {
-        let released = self.view.release(node, self.demands[demand]);
+        let released = self.view.release(node, self.demands[demand], 1);
         debug_assert!(released.is_ok(), "what is released was placed");
         for &(resource, amount) in &self.trace.demands[demand].amounts {
             self.allocated[resource] -= i128::from(amount.units());

@@ -16,6 +16,9 @@ impl Amount {
     /// Nothing.
     pub const ZERO: Amount = Amount(0);
 
+    /// The end of the range, and any sum beyond it.
+    pub const MAX: Amount = Amount(i64::MAX);
+
     /// One whole.
     pub const WHOLE: Amount = Amount(UNITS_PER_WHOLE as i64);
 
@@ -65,6 +68,20 @@ impl Amount {
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
+    }
+
+    /// So many times the amount, or the end of the range.
+    #[inline]
+    #[must_use]
+    pub fn times(self, count: u32) -> Self {
+        Self(self.0.saturating_mul(i64::from(count)))
+    }
+
+    /// How many times another amount, which is positive, is in this one; 0 where this one is negative.
+    #[inline]
+    pub fn count_of(self, other: Self) -> u32 {
+        debug_assert!(other > Self::ZERO);
+        u32::try_from((self.0 / other.0).max(0)).unwrap_or(u32::MAX)
     }
 }
 

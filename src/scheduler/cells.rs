@@ -301,6 +301,11 @@ impl Cells {
         *reserved = reserved.saturating_sub(amount);
     }
 
+    /// Sets what is reserved of a resource that the node has.
+    pub fn set_reserved(&mut self, slot: Slot, resource: ResourceId, amount: Amount) {
+        *self.reserved_mut(slot, resource) = amount;
+    }
+
     #[inline]
     fn reserved_mut(&mut self, slot: Slot, resource: ResourceId) -> &mut Amount {
         let place = &mut self.resources[resource.index()].place;

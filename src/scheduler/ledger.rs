@@ -2,20 +2,22 @@
 //!
 //! Invariant: what is reserved on a node is the sum of what all owners hold there. Entries without a placement are not kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 use slab::Slab;
 
+use super::amount::Amount;
 use super::cells::Slot;
 use super::node_table::Demand;
+use super::resource_names::ResourceId;
 
 /// Index of an owner in its ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnerId(u32);
 
 /// Index of a shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct ShapeId(u32);
 
 /// A demand that placements were made for.
@@ -28,13 +30,10 @@ struct Shape {
 /// What an owner holds.
 #[derive(Debug, Default)]
 struct Holdings {
-    /// The number of placements on each node where there are any.
-    by_slot: HashMap<Slot, u32, RandomState>,
+    /// Its placements of each shape on each node. In order, so that the first is found fast however many there were.
+    by_node: BTreeMap<(Slot, ShapeId), u32>,
     placements: u64,
 }
-
-/// The placements on a node: how many of each shape each owner holds.
-type Placements = HashMap<(OwnerId, ShapeId), u32, RandomState>;
 
 /// The placements of a shared view.
 #[derive(Debug, Default)]
@@ -42,7 +41,17 @@ pub struct Ledger {
     owners: Slab<Holdings>,
     shapes: Slab<Shape>,
     shape_ids: HashMap<Demand, ShapeId, RandomState>,
-    by_slot: Vec<Placements>,
+    /// By slot, who holds what there.
+    by_slot: Vec<HashSet<(OwnerId, ShapeId), RandomState>>,
+    placements: u64,
+}
+
+/// Placements that an owner no longer has.
+#[derive(Debug)]
+pub struct Taken {
+    pub slot: Slot,
+    pub demand: Demand,
+    pub count: u32,
 }
 
 impl Ledger {
@@ -55,7 +64,7 @@ impl Ledger {
     /// Removes an owner who holds nothing.
     pub fn remove_owner(&mut self, owner: OwnerId) {
         let holdings = self.owners.remove(owner.0 as usize);
-        debug_assert_eq!(holdings.placements, 0);
+        debug_assert!(holdings.placements == 0 && holdings.by_node.is_empty());
     }
 
     /// How many placements an owner holds.
@@ -63,23 +72,33 @@ impl Ledger {
         self.owners[owner.0 as usize].placements
     }
 
+    /// How many placements all owners hold.
+    pub fn placements_in_all(&self) -> u64 {
+        self.placements
+    }
+
     /// An owner gets a placement.
     pub fn place(&mut self, owner: OwnerId, slot: Slot, demand: &Demand) {
         let shape = self.shape(demand);
         self.shapes[shape.0 as usize].placements += 1;
-        if self.by_slot.len() <= slot as usize {
-            self.by_slot.resize_with(slot as usize + 1, Placements::default);
-        }
-        *self.by_slot[slot as usize].entry((owner, shape)).or_default() += 1;
         let holdings = &mut self.owners[owner.0 as usize];
-        *holdings.by_slot.entry(slot).or_default() += 1;
         holdings.placements += 1;
+        self.placements += 1;
+        let count = holdings.by_node.entry((slot, shape)).or_default();
+        *count += 1;
+        if *count == 1 {
+            if self.by_slot.len() <= slot as usize {
+                self.by_slot.resize_with(slot as usize + 1, HashSet::default);
+            }
+            self.by_slot[slot as usize].insert((owner, shape));
+        }
     }
 
     /// How many placements of a demand an owner holds on a node.
     pub fn held(&self, owner: OwnerId, slot: Slot, demand: &Demand) -> u32 {
-        let held = || self.by_slot.get(slot as usize)?.get(&(owner, *self.shape_ids.get(demand)?)).copied();
-        held().unwrap_or(0)
+        let shape = self.shape_ids.get(demand);
+        let held = shape.and_then(|&shape| self.owners[owner.0 as usize].by_node.get(&(slot, shape)));
+        held.copied().unwrap_or(0)
     }
 
     /// An owner gives back some of the placements of a demand that it holds on a node, which are at least as many.
@@ -90,31 +109,34 @@ impl Ledger {
         }
     }
 
-    /// All placements on a node are gone.
-    pub fn clear_slot(&mut self, slot: Slot) {
-        let Some(placements) = self.by_slot.get(slot as usize) else { return };
-        for ((owner, shape), count) in placements.clone() {
+    /// All placements on a node are gone. Returns how many owners and shapes that are.
+    pub fn clear_slot(&mut self, slot: Slot) -> usize {
+        let Some(held) = self.by_slot.get_mut(slot as usize).map(std::mem::take) else { return 0 };
+        for &(owner, shape) in &held {
+            let count = self.owners[owner.0 as usize].by_node[&(slot, shape)];
             self.take(owner, slot, shape, count);
         }
+        held.len()
     }
 
-    /// Takes all placements of an owner on some node away, and gives each demand with its number to `released`. Returns the
-    /// node's slot; `None` where the owner holds nothing.
-    pub fn clear_some(&mut self, owner: OwnerId, mut released: impl FnMut(Slot, &Demand, u32)) -> Option<Slot> {
-        let &slot = self.owners[owner.0 as usize].by_slot.keys().next()?;
-        let placements = self.by_slot[slot as usize].iter().filter(|((other, _), _)| *other == owner);
-        for (shape, count) in placements.map(|(&(_, shape), &count)| (shape, count)).collect::<Vec<_>>() {
-            released(slot, &self.shapes[shape.0 as usize].demand, count);
-            self.take(owner, slot, shape, count);
-        }
-        Some(slot)
+    /// Takes all placements of some demand on some node from an owner; `None` where it holds nothing.
+    pub fn take_some(&mut self, owner: OwnerId) -> Option<Taken> {
+        let (&(slot, shape), &count) = self.owners[owner.0 as usize].by_node.first_key_value()?;
+        let demand = self.shapes[shape.0 as usize].demand.clone();
+        self.take(owner, slot, shape, count);
+        Some(Taken { slot, demand, count })
     }
 
     fn take(&mut self, owner: OwnerId, slot: Slot, shape: ShapeId, count: u32) {
-        reduce(&mut self.by_slot[slot as usize], (owner, shape), count);
         let holdings = &mut self.owners[owner.0 as usize];
-        reduce(&mut holdings.by_slot, slot, count);
         holdings.placements -= u64::from(count);
+        self.placements -= u64::from(count);
+        let held = holdings.by_node.get_mut(&(slot, shape)).expect("it holds what is taken");
+        *held -= count;
+        if *held == 0 {
+            holdings.by_node.remove(&(slot, shape));
+            self.by_slot[slot as usize].remove(&(owner, shape));
+        }
         let entry = &mut self.shapes[shape.0 as usize];
         entry.placements -= u64::from(count);
         if entry.placements == 0 {
@@ -135,19 +157,22 @@ impl Ledger {
         shape
     }
 
+    /// The sum of what the placements on a node ask for of a resource, or the end of the range.
+    pub fn reserved(&self, slot: Slot, id: ResourceId) -> Amount {
+        let amounts = self.counts_on(slot).map(|(shape, count)| shape.demand.amount(id).times(count));
+        amounts.fold(Amount::ZERO, Amount::saturating_add)
+    }
+
     /// The number of placements on a node by all owners.
     #[cfg(debug_assertions)]
     pub fn placements_on(&self, slot: Slot) -> u32 {
-        self.by_slot.get(slot as usize).map_or(0, |placements| placements.values().sum())
+        self.counts_on(slot).map(|(_, count)| count).sum()
     }
-}
 
-/// Reduces a count, which goes when nothing is left of it.
-fn reduce<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32, RandomState>, key: K, by: u32) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= by;
-        if *count == 0 {
-            counts.remove(&key);
-        }
+    fn counts_on(&self, slot: Slot) -> impl Iterator<Item = (&Shape, u32)> {
+        let held = self.by_slot.get(slot as usize).into_iter().flatten();
+        held.map(move |&(owner, shape)| {
+            (&self.shapes[shape.0 as usize], self.owners[owner.0 as usize].by_node[&(slot, shape)])
+        })
     }
 }

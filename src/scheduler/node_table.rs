@@ -300,28 +300,29 @@ impl NodeTable {
         self.check();
     }
 
-    /// Takes a placement off what is reserved and queued on a node.
+    /// Takes placements of a demand off what is reserved and queued on the node in a slot.
     ///
     /// # Errors
-    /// When the node is not there, or has not so much reserved; nothing is changed then.
-    pub fn release(&mut self, node: NodeId, demand: &Demand) -> Result<(), NotPlaced> {
+    /// When not so much is reserved or queued there; nothing is changed then.
+    pub fn release(&mut self, slot: Slot, demand: &Demand, count: u32) -> Result<(), NotPlaced> {
         self.finish_removal();
-        let slot = self.slot_of(node).ok_or(NotPlaced)?;
-        let is_reserved = |&(id, amount): &(ResourceId, Amount)| self.cells.get(slot, id).reserved >= amount;
-        if self.nodes[slot as usize].queued == 0 || !demand.entries.iter().all(is_reserved) {
+        if self.placements_of(slot, demand) < count {
             return Err(NotPlaced);
         }
+        if count == 0 {
+            return Ok(());
+        }
         for &(id, amount) in &demand.entries {
-            self.cells.unreserve(slot, id, amount);
+            self.cells.unreserve(slot, id, amount.times(count));
             if self.cells.is_unit(id) {
-                self.give_units(slot, id, amount);
+                self.give_units(slot, id, amount, count);
             }
             if self.cells.remove_empty(slot, id) {
                 self.names.release(id);
             }
         }
         let node = &mut self.nodes[slot as usize];
-        node.queued -= 1;
+        node.queued -= count;
         if node.queued == 0 {
             self.clear_reserved(slot);
         }
@@ -348,12 +349,40 @@ impl NodeTable {
         self.nodes[slot as usize].units = None;
     }
 
+    /// Whether more of a demand may be reserved on a node than an amount can tell.
+    #[inline]
+    pub fn is_saturated(&self, slot: Slot, demand: &Demand) -> bool {
+        demand.entries.iter().any(|&(id, _)| self.cells.get(slot, id).reserved == Amount::MAX)
+    }
+
+    /// Takes placements of a demand off a node where more was reserved than an amount can tell: what stays reserved of
+    /// each resource is counted by `reserved`.
+    #[cold]
+    pub fn release_saturated(
+        &mut self,
+        slot: Slot,
+        demand: &Demand,
+        count: u32,
+        reserved: impl Fn(ResourceId) -> Amount,
+    ) {
+        self.finish_removal();
+        for &(id, _) in &demand.entries {
+            self.cells.set_reserved(slot, id, reserved(id));
+            if self.cells.is_unit(id) {
+                self.set_units(slot, id, Units::of_sum(self.cells.get(slot, id).free()));
+            }
+            if self.cells.remove_empty(slot, id) {
+                self.names.release(id);
+            }
+        }
+        self.nodes[slot as usize].queued -= count;
+        self.changes.mark(slot);
+        self.check();
+    }
+
     /// How many placements of a demand there may be on a node at most, by what is reserved and queued.
     pub fn placements_of(&self, slot: Slot, demand: &Demand) -> u32 {
-        let reserved = demand.entries.iter().map(|&(id, amount)| {
-            let count = self.cells.get(slot, id).reserved.units() / amount.units();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        });
+        let reserved = demand.entries.iter().map(|&(id, amount)| self.cells.get(slot, id).reserved.count_of(amount));
         reserved.chain([self.nodes[slot as usize].queued]).min().unwrap_or(0)
     }
 
@@ -367,17 +396,23 @@ impl NodeTable {
         self.set_units(slot, id, units);
     }
 
-    /// Gives units back once a placement is no longer reserved: as much as now is free and was not. Tasks that wait
-    /// take the rest.
-    fn give_units(&mut self, slot: Slot, id: ResourceId, amount: Amount) {
+    /// Gives units back once placements of an amount are no longer reserved: of each as much as then is free and was not.
+    /// Tasks that wait take the rest.
+    fn give_units(&mut self, slot: Slot, id: ResourceId, amount: Amount, count: u32) {
         let cell = self.cells.get(slot, id);
-        let free_before = cell.free().saturating_sub(amount);
+        let free_before = cell.free().saturating_sub(amount.times(count));
         let mut units = self.units_apart(slot, id).unwrap_or_else(|| Units::of_sum(free_before));
-        let given = cell.free().saturating_sub(units.sum());
         if cell.reserved == Amount::ZERO {
             units = Units::of_sum(cell.free());
-        } else if given > Amount::ZERO {
-            units.give(given, cell.total);
+        } else {
+            let to_waiting = units.sum().saturating_sub(free_before).count_of(amount);
+            for released in to_waiting.saturating_add(1)..=count {
+                let free = free_before.saturating_add(amount.times(released));
+                let given = free.saturating_sub(units.sum());
+                if given > Amount::ZERO {
+                    units.give(given, cell.total);
+                }
+            }
         }
         self.set_units(slot, id, units);
     }
@@ -639,6 +674,54 @@ mod tests {
                     let amount = Amount::from_f64(last.map_or(0, |(_, value)| *value) as f64);
                     assert_eq!(node.cell_of(name.as_bytes()), Cell::reported(amount), "{name} of {after:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_draining_node_that_is_removed_and_reported_as_before_has_changed() {
+        let mut table = NodeTable::new(Policy::default(), UnitResources::default());
+        report(&mut table, 1, &[("CPU", 4)]);
+        assert!(table.set_draining(NodeId(1), true));
+        table.settle();
+        let start = table.changes().end();
+        table.remove(NodeId(1));
+        report(&mut table, 1, &[("CPU", 4)]);
+        table.settle();
+        assert!(!table.node(0).expect("it is back").is_draining());
+        assert_eq!(table.changes().since(start).map(|slots| slots.count()), Some(1));
+    }
+
+    #[test]
+    fn many_placements_are_released_as_one_after_the_other() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..200 {
+            let mut tables = [(); 2].map(|()| {
+                let mut table = NodeTable::new(Policy::default(), UnitResources::named(["GPU"]));
+                report(&mut table, 1, &[("GPU", 3), ("CPU", 8)]);
+                table
+            });
+            let mut placed: Vec<(Demand, u32)> = Vec::new();
+            for _ in 0..random.usize(1..6) {
+                let mut demand = Demand::default();
+                let gpu = Amount::from_units(random.i64(1..25) * 1_000);
+                let known = tables[0].resolve([(&b"GPU"[..], gpu), (b"CPU", Amount::WHOLE)].into_iter(), &mut demand);
+                assert_eq!(known, Ok(()));
+                let count = random.u32(1..5);
+                tables.iter_mut().for_each(|table| (0..count).for_each(|_| table.place(0, &demand)));
+                placed.push((demand, count));
+            }
+            while !placed.is_empty() {
+                let (demand, count) = placed.swap_remove(random.usize(0..placed.len()));
+                assert_eq!(tables[0].release(0, &demand, count), Ok(()));
+                (0..count).for_each(|_| assert_eq!(tables[1].release(0, &demand, 1), Ok(())));
+                let [one, other] = &tables;
+                let [one, other] = [one, other].map(|table| table.node(0).expect("it is there"));
+                let gpu = one.id_of(b"GPU").expect("it has them");
+                assert_eq!((one.cells(), one.queued()), (other.cells(), other.queued()));
+                assert_eq!(one.units(gpu), other.units(gpu));
             }
         }
     }

@@ -6,7 +6,7 @@
 //! reports them; when the last member of an owner has been gone for the lease, what the owner still holds is dropped.
 //! What is due is done in small steps ([`SharedView::sweep`]), so that the end of a large client holds nobody up.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -15,7 +15,7 @@ use slab::Slab;
 use super::amount::Amount;
 use super::cells::Slot;
 use super::gang::Strategy;
-use super::ledger::{Ledger, OwnerId};
+use super::ledger::{Ledger, OwnerId, Taken};
 use super::view::{GangUnplaced, Hints, OverRelease, Placement, TooManyNodes, Unplaced, View, ViewOptions};
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
@@ -26,15 +26,18 @@ pub const OWNERS_MAX: usize = 1 << 16;
 /// Placements of an owner at most, so that a client that never releases anything stops itself.
 pub const PLACEMENTS_MAX: u64 = 1 << 20;
 
+/// Placements of all owners at most: what a node's queue can count.
+const PLACEMENTS_IN_ALL_MAX: u64 = u32::MAX as u64;
+
 /// Index of a member in its view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemberId(usize);
 
 #[derive(Debug)]
 struct Member {
     owner: OwnerId,
-    /// The nodes that it reported last.
-    nodes: HashSet<NodeId, RandomState>,
+    /// The nodes that it reported last. In order, so that the first is found fast however many there were.
+    nodes: BTreeSet<NodeId>,
     /// When its nodes go. `None` while it is connected.
     due: Option<Instant>,
 }
@@ -49,7 +52,7 @@ struct Owner {
 }
 
 /// What becomes due a lease after somebody has left.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Departed {
     Member(MemberId),
     Owner(OwnerId),
@@ -92,8 +95,8 @@ pub struct SharedView {
     by_name: HashMap<Box<str>, OwnerId, RandomState>,
     /// By slot, the member that reported the node last.
     reporters: Vec<Option<MemberId>>,
-    /// In the order in which they are due: the lease is the same for all.
-    departed: VecDeque<(Instant, Departed)>,
+    /// Who has left and when that is due: exactly the members and owners that have a due time.
+    departed: BTreeSet<(Instant, Departed)>,
 }
 
 impl SharedView {
@@ -106,7 +109,7 @@ impl SharedView {
             owners: HashMap::default(),
             by_name: HashMap::default(),
             reporters: Vec::new(),
-            departed: VecDeque::new(),
+            departed: BTreeSet::new(),
         }
     }
 
@@ -146,9 +149,11 @@ impl SharedView {
         };
         if let Some(owner) = self.owners.get_mut(&id) {
             owner.connected += 1;
-            owner.due = None;
+            if let Some(due) = owner.due.take() {
+                self.departed.remove(&(due, Departed::Owner(id)));
+            }
         }
-        Ok(MemberId(self.members.insert(Member { owner: id, nodes: HashSet::default(), due: None })))
+        Ok(MemberId(self.members.insert(Member { owner: id, nodes: BTreeSet::new(), due: None })))
     }
 
     fn add_owner(&mut self, name: &str) -> OwnerId {
@@ -160,17 +165,16 @@ impl SharedView {
         id
     }
 
-    /// A member leaves. Returns whether something becomes due after the lease.
-    pub fn leave(&mut self, member_id: MemberId, now: Instant, lease: Duration) -> bool {
+    /// A member leaves. What it leaves behind is due after the lease.
+    pub fn leave(&mut self, member_id: MemberId, now: Instant, lease: Duration) {
         let due = now + lease;
-        let before = self.departed.len();
         let member = &mut self.members[member_id.0];
         let owner_id = member.owner;
         if member.nodes.is_empty() {
             self.members.remove(member_id.0);
         } else {
             member.due = Some(due);
-            self.departed.push_back((due, Departed::Member(member_id)));
+            self.departed.insert((due, Departed::Member(member_id)));
         }
         if let Some(owner) = self.owners.get_mut(&owner_id) {
             owner.connected -= 1;
@@ -178,10 +182,10 @@ impl SharedView {
                 self.remove_owner(owner_id);
             } else if owner.connected == 0 {
                 owner.due = Some(due);
-                self.departed.push_back((due, Departed::Owner(owner_id)));
+                self.departed.insert((due, Departed::Owner(owner_id)));
             }
         }
-        self.departed.len() > before
+        self.check();
     }
 
     fn remove_owner(&mut self, id: OwnerId) {
@@ -193,61 +197,44 @@ impl SharedView {
 
     /// When something is due next.
     pub fn due(&self) -> Option<Instant> {
-        self.departed.front().map(|&(due, _)| due)
+        self.departed.first().map(|&(due, _)| due)
     }
 
-    /// Does what is due, in at most `steps` steps of a node or an owner's placements on a node.
-    pub fn sweep(&mut self, now: Instant, steps: usize) {
-        let is_over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
-        let mut left = steps;
-        while let Some(&(due, departed)) = self.departed.front()
+    /// Does what is due, in at most `steps` steps, which it takes off: one for each node that goes, and for each demand of
+    /// which an owner's placements on a node go.
+    pub fn sweep(&mut self, now: Instant, steps: &mut usize) {
+        while let Some(&(due, departed)) = self.departed.first()
             && due <= now
+            && *steps > 0
         {
-            let is_done = match departed {
-                // Others may have taken the place of who left, and may be due as well.
-                Departed::Member(id) if self.members.get(id.0).is_some_and(|member| is_over(member.due)) => {
-                    self.drop_nodes(id, &mut left)
-                }
-                Departed::Owner(id) if self.owners.get(&id).is_some_and(|owner| is_over(owner.due)) => {
-                    self.drop_placements(id, &mut left)
-                }
-                _ => true,
+            match departed {
+                Departed::Member(id) => self.drop_nodes(id, steps),
+                Departed::Owner(id) => self.drop_placements(id, steps),
+            }
+        }
+        self.check();
+    }
+
+    /// Removes nodes of a member that is gone, and the member with the last of them.
+    fn drop_nodes(&mut self, id: MemberId, steps: &mut usize) {
+        while let Some(&node) = self.members.get(id.0).and_then(|member| member.nodes.first())
+            && *steps > 0
+        {
+            *steps = steps.saturating_sub(1 + self.remove(node));
+        }
+    }
+
+    /// Drops what an owner holds that is gone, and the owner with the last of it.
+    fn drop_placements(&mut self, id: OwnerId, steps: &mut usize) {
+        while *steps > 0 {
+            *steps -= 1;
+            let Some(taken) = self.ledger.take_some(id) else {
+                let due = self.owners.get(&id).and_then(|owner| owner.due);
+                self.departed.remove(&(due.expect("an owner that is swept has a due time"), Departed::Owner(id)));
+                return self.remove_owner(id);
             };
-            if !is_done {
-                return;
-            }
-            self.departed.pop_front();
+            self.unreserve(&taken);
         }
-    }
-
-    /// Removes nodes of a member that is gone. Returns whether none is left.
-    fn drop_nodes(&mut self, id: MemberId, steps: &mut usize) -> bool {
-        while let Some(&node) = self.members[id.0].nodes.iter().next() {
-            if *steps == 0 {
-                return false;
-            }
-            *steps -= 1;
-            self.remove(node);
-        }
-        self.members.remove(id.0);
-        true
-    }
-
-    /// Drops what an owner holds that is gone. Returns whether nothing is left.
-    fn drop_placements(&mut self, id: OwnerId, steps: &mut usize) -> bool {
-        let Self { view, ledger, .. } = self;
-        loop {
-            if *steps == 0 {
-                return false;
-            }
-            *steps -= 1;
-            let cleared = ledger.clear_some(id, |slot, demand, count| release(view, slot, demand, count));
-            if cleared.is_none() {
-                break;
-            }
-        }
-        self.remove_owner(id);
-        true
     }
 
     /// A member reports a node: see [`View::update`].
@@ -276,19 +263,27 @@ impl SharedView {
         Ok(())
     }
 
-    /// Removes a node, and with it the placements there.
-    pub fn remove(&mut self, node: NodeId) {
-        let Some(slot) = self.view.table().slot_of(node) else { return };
+    /// Removes a node, and with it the placements there. Returns how many owners and demands had placements.
+    pub fn remove(&mut self, node: NodeId) -> usize {
+        let Some(slot) = self.view.table().slot_of(node) else { return 0 };
         self.view.remove(node);
-        self.ledger.clear_slot(slot);
         if let Some(reporter) = self.reporters.get_mut(slot as usize).and_then(Option::take) {
             self.forget_node(reporter, node);
         }
+        let cleared = self.ledger.clear_slot(slot);
+        self.check();
+        cleared
     }
 
-    fn forget_node(&mut self, member: MemberId, node: NodeId) {
-        if let Some(member) = self.members.get_mut(member.0) {
-            member.nodes.remove(&node);
+    /// A node is no longer a member's. Of a member that is gone, nothing is left with the last of its nodes.
+    fn forget_node(&mut self, id: MemberId, node: NodeId) {
+        let member = &mut self.members[id.0];
+        member.nodes.remove(&node);
+        if let Some(due) = member.due
+            && member.nodes.is_empty()
+        {
+            self.departed.remove(&(due, Departed::Member(id)));
+            self.members.remove(id.0);
         }
     }
 
@@ -344,13 +339,20 @@ impl SharedView {
         nodes.map_err(NotScheduled::Gang)
     }
 
+    /// Whether the owner of a member may have so many placements more.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check_room(&self, member: MemberId, count: usize) -> Result<(), NotScheduled> {
+        self.owner_with_room(member, count).map(|_| ())
+    }
+
     /// The owner of a member, if it may have so many placements more.
     fn owner_with_room(&self, member: MemberId, count: usize) -> Result<OwnerId, NotScheduled> {
-        let owner = self.members[member.0].owner;
-        match self.ledger.placements(owner) + count as u64 > PLACEMENTS_MAX {
-            true => Err(NotScheduled::TooManyPlacements),
-            false => Ok(owner),
-        }
+        let (owner, count) = (self.members[member.0].owner, count as u64);
+        let has_room = self.ledger.placements(owner) + count <= PLACEMENTS_MAX
+            && self.ledger.placements_in_all() + count <= PLACEMENTS_IN_ALL_MAX;
+        if has_room { Ok(owner) } else { Err(NotScheduled::TooManyPlacements) }
     }
 
     /// Ends some placements that the owner of a member holds on a node that is there.
@@ -365,31 +367,161 @@ impl SharedView {
         count: u32,
     ) -> Result<(), OverRelease> {
         let owner = self.members[member.0].owner;
-        self.view.resolve(resources).map_err(|_| OverRelease { held: 0 })?;
+        let resolved = self.view.resolve(resources);
         let demand = self.view.demand().clone();
-        let held = self.ledger.held(owner, slot, &demand);
+        let held = if resolved.is_ok() { self.ledger.held(owner, slot, &demand) } else { 0 };
         if held < count {
             return Err(OverRelease { held });
         }
-        self.ledger.release(owner, slot, &demand, count);
-        release(&mut self.view, slot, &demand, count);
+        if count > 0 {
+            self.ledger.release(owner, slot, &demand, count);
+            self.unreserve(&Taken { slot, demand, count });
+        }
         self.check();
         Ok(())
+    }
+
+    /// Takes placements off a node that have been taken out of the ledger.
+    fn unreserve(&mut self, Taken { slot, demand, count }: &Taken) {
+        let Self { view, ledger, .. } = self;
+        let table = view.table_mut();
+        if table.is_saturated(*slot, demand) {
+            table.release_saturated(*slot, demand, *count, |id| ledger.reserved(*slot, id));
+        } else {
+            let released = table.release(*slot, demand, *count);
+            debug_assert!(released.is_ok(), "what the ledger has is reserved");
+        }
     }
 
     /// Checks the books against the table, in debug builds.
     fn check(&self) {
         #[cfg(debug_assertions)]
-        for node in self.view.nodes() {
-            assert_eq!(node.queued(), self.ledger.placements_on(node.slot()), "the placements of {}", node.id());
+        {
+            for node in self.view.nodes() {
+                assert_eq!(node.queued(), self.ledger.placements_on(node.slot()), "the placements of {}", node.id());
+                for (id, cell) in node.cells() {
+                    assert_eq!(cell.reserved, self.ledger.reserved(node.slot(), id), "what {} has reserved", node.id());
+                }
+                let reporter = self.reporters[node.slot() as usize].expect("every node was reported by a member");
+                assert!(self.members[reporter.0].nodes.contains(&node.id()));
+            }
+            let nodes: usize = self.members.iter().map(|(_, member)| member.nodes.len()).sum();
+            assert_eq!(nodes, self.view.table().len());
+            let members =
+                self.members.iter().filter_map(|(id, member)| Some((member.due?, Departed::Member(MemberId(id)))));
+            let owners = self.owners.iter().filter_map(|(&id, owner)| Some((owner.due?, Departed::Owner(id))));
+            assert_eq!(members.chain(owners).collect::<BTreeSet<_>>(), self.departed);
         }
     }
 }
 
-/// Takes placements off a node that are in the ledger.
-fn release(view: &mut View, slot: Slot, demand: &super::node_table::Demand, count: u32) {
-    for _ in 0..count {
-        let released = view.release_at(slot, demand);
-        debug_assert!(released.is_ok(), "what the ledger has is reserved");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::policy::Policy;
+    use crate::scheduler::units::UnitResources;
+    use crate::wire::resources::{self, Meaning};
+
+    const LEASE: Duration = Duration::from_secs(10);
+
+    fn options() -> ViewOptions {
+        ViewOptions {
+            strict: false,
+            nodes_max: 1_000,
+            policy: Policy::default(),
+            unit_resources: UnitResources::named(["GPU"]),
+        }
+    }
+
+    fn memory(bytes: f64) -> Vec<u8> {
+        let mut list = Vec::new();
+        resources::append(&mut list, b"memory", Amount::from_f64(bytes));
+        list
+    }
+
+    fn demand(list: &[u8]) -> Resources<'_> {
+        Resources::parse(list, Meaning::Demand).expect("it was written here")
+    }
+
+    /// A view with nodes of 1 TB of memory, and a member that has reported them.
+    fn view_of(nodes: i64) -> (SharedView, MemberId) {
+        let mut view = SharedView::new(&options());
+        let member = view.join("").expect("there is room");
+        let terabyte = memory(1e12);
+        for node in 0..nodes {
+            let reported = view.update(member, NodeId(node), demand(&terabyte), demand(&terabyte), &options());
+            assert_eq!(reported, Ok(()));
+        }
+        (view, member)
+    }
+
+    #[test]
+    fn what_is_reserved_beyond_the_range_of_amounts_is_released_exactly() {
+        let (mut view, member) = view_of(1);
+        let (large, small) = (memory(1e12), memory(1e9));
+        let small_count = 3;
+        // The range ends at 922 TB.
+        for list in std::iter::repeat_n(&large, 1_000).chain(std::iter::repeat_n(&small, small_count)) {
+            assert!(view.schedule(member, demand(list), &options()).is_ok());
+        }
+        let reserved =
+            |view: &SharedView| view.view().table().node(0).expect("it is there").cell_of(b"memory").reserved;
+        assert_eq!(reserved(&view), Amount::MAX);
+        for count in [50, 25, 24] {
+            assert_eq!(view.release(member, 0, demand(&large), count), Ok(()));
+        }
+        assert_eq!(reserved(&view), Amount::from_f64(901e12 + 3e9));
+        assert_eq!(view.release(member, 0, demand(&large), 902), Err(OverRelease { held: 901 }));
+        assert_eq!(view.release(member, 0, demand(&large), 901), Ok(()));
+        assert_eq!(view.release(member, 0, demand(&small), small_count as u32), Ok(()));
+        assert_eq!(reserved(&view), Amount::ZERO);
+    }
+
+    #[test]
+    fn a_sweep_takes_no_more_steps_than_it_may() {
+        let (mut view, member) = view_of(100);
+        let other = view.join("other").expect("there is room");
+        let list = memory(1e9);
+        for _ in 0..100 {
+            let spread =
+                Hints { policy: Some(Policy::named("spread", Default::default()).unwrap()), ..Hints::default() };
+            assert!(view.schedule_with_hints(other, demand(&list), &spread).is_ok());
+        }
+        let start = Instant::now();
+        view.leave(other, start, LEASE);
+        view.leave(member, start + Duration::from_secs(1), LEASE);
+        let mut rounds = 0;
+        while let Some(due) = view.due() {
+            let before = (view.view().table().len(), view.ledger.placements_in_all());
+            view.sweep(due - Duration::from_nanos(1), &mut 7);
+            assert_eq!((view.view().table().len(), view.ledger.placements_in_all()), before, "it is not due");
+            view.sweep(due, &mut 7);
+            let after = (view.view().table().len(), view.ledger.placements_in_all());
+            assert!(before.0 - after.0 + (before.1 - after.1) as usize <= 7);
+            rounds += 1;
+        }
+        assert!(view.is_empty());
+        assert!(rounds >= 200 / 7, "{rounds} rounds");
+    }
+
+    #[test]
+    fn those_who_come_and_go_leave_nothing_to_do() {
+        let (mut view, member) = view_of(1);
+        let list = memory(1e9);
+        let start = Instant::now();
+        let first = view.join("job").expect("there is room");
+        assert!(view.schedule(first, demand(&list), &options()).is_ok());
+        view.leave(first, start, LEASE);
+        for _ in 0..1_000 {
+            let again = view.join("job").expect("it is the same owner");
+            assert!(view.departed.len() <= 1, "the owner is back");
+            let reported = view.update(again, NodeId(0), demand(&list), demand(&list), &options());
+            assert_eq!(reported, Ok(()));
+            view.leave(again, start, LEASE);
+        }
+        assert_eq!(view.departed.len(), 2, "the owner, and the member that has reported the node last");
+        assert_eq!(view.members.len(), 2);
+        assert_eq!(view.update(member, NodeId(0), demand(&list), demand(&list), &options()), Ok(()));
+        assert_eq!((view.departed.len(), view.members.len()), (1, 1));
     }
 }

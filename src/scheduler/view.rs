@@ -4,13 +4,13 @@ mod explain;
 mod gang;
 mod hints;
 
-pub use self::explain::{Closest, Explanation, Missing, Shortage, Verdict};
+pub use self::explain::{Closest, Explanation, Missing, Shortage, TooMuchToExplain, Verdict};
 pub use self::gang::GangUnplaced;
 pub use self::hints::Hints;
 
 use super::amount::Amount;
 use super::cells::Slot;
-use super::node_table::{Demand, Node, NodeTable, NotPlaced, Placements, UnknownResource};
+use super::node_table::{Demand, Node, NodeTable, Placements, UnknownResource};
 use super::policy::{Policy, Scoring, Selection};
 use super::rank::Rank;
 use super::rank_cache::{ClassIndex, RankCache};
@@ -223,36 +223,25 @@ impl View {
         if self.table.is_empty() { Unplaced::NoNodes } else { Unplaced::Infeasible }
     }
 
-    /// Ends one placement of a demand on a node.
-    ///
-    /// # Errors
-    /// When the node is not there, or has not so much reserved; nothing is changed then.
-    pub fn release(&mut self, node: NodeId, resources: Resources<'_>) -> Result<(), NotPlaced> {
-        self.resolve(resources).map_err(|_| NotPlaced)?;
-        self.table.release(node, &self.demand)
-    }
-
-    /// Ends some placements of a demand on a node.
+    /// Ends placements of a demand on a node, as far as the sum of what is reserved there can tell them.
     ///
     /// # Errors
     /// When less is reserved or queued there; nothing is changed then.
-    pub fn release_many(&mut self, node: NodeId, resources: Resources<'_>, count: u32) -> Result<(), OverRelease> {
-        let slot = self.table.slot_of(node).filter(|_| self.resolve(resources).is_ok());
-        let held = slot.map_or(0, |slot| self.table.placements_of(slot, &self.demand));
-        if held < count {
-            return Err(OverRelease { held });
+    pub fn release(&mut self, node: NodeId, resources: Resources<'_>, count: u32) -> Result<(), OverRelease> {
+        let resolved = self.resolve(resources);
+        match self.table.slot_of(node).filter(|_| resolved.is_ok()) {
+            Some(slot) => {
+                let held = self.table.placements_of(slot, &self.demand);
+                self.table.release(slot, &self.demand, count).map_err(|_| OverRelease { held })
+            }
+            None if count == 0 => Ok(()),
+            None => Err(OverRelease { held: 0 }),
         }
-        for _ in 0..count {
-            let released = self.table.release(node, &self.demand);
-            debug_assert!(released.is_ok(), "so many are reserved");
-        }
-        Ok(())
     }
 
-    /// Ends one placement of a demand on the node in a slot: see [`View::release`].
-    pub(super) fn release_at(&mut self, slot: Slot, demand: &Demand) -> Result<(), NotPlaced> {
-        let node = self.table.node(slot).ok_or(NotPlaced)?.id();
-        self.table.release(node, demand)
+    /// The table, to release what was placed by name of its owner.
+    pub(super) fn table_mut(&mut self) -> &mut NodeTable {
+        &mut self.table
     }
 
     /// Makes what a list of resources asks for the [demand at hand](Self::demand).

@@ -20,8 +20,8 @@ pub enum Placements {
 }
 
 impl NodeTable {
-    /// Sets what a node has and how much of that is available, in place of what was reported before. The node is added if it is not there. Of each list, the last amount given for a resource counts.
-    /// Returns the node's slot.
+    /// Sets what a node has and how much of that is available, in place of what was reported before. The node is added
+    /// if it is not there. Of each list, the last amount given for a resource counts. Returns the node's slot.
     pub fn update<'k>(
         &mut self,
         node: NodeId,
@@ -37,6 +37,7 @@ impl NodeTable {
         let entry = &self.nodes[slot as usize];
         let draining = entry.draining;
         let queued = if placements == Placements::Kept { entry.queued } else { 0 };
+        // A part of the cell from each source.
         let mut cells: Vec<(ResourceId, Cell)> = Vec::new();
         let mut units = Vec::new();
         self.cells.for_each_held(slot, |id, cell| {
@@ -51,13 +52,10 @@ impl NodeTable {
             }
         });
         self.clear(slot);
-        for (id, amount) in self.listed(total) {
-            cell_of(&mut cells, id).total = amount;
-        }
-        for (id, amount) in self.listed(available) {
-            cell_of(&mut cells, id).available = amount;
-        }
-        for (id, cell) in cells {
+        cells.extend(self.listed(total).into_iter().map(|(id, total)| (id, Cell { total, ..Cell::default() })));
+        let available = self.listed(available).into_iter();
+        cells.extend(available.map(|(id, available)| (id, Cell { available, ..Cell::default() })));
+        for (id, cell) in merged(cells) {
             if !cell.is_empty() {
                 if self.cells.insert(slot, id, cell) {
                     self.shares_changed(id);
@@ -107,11 +105,66 @@ impl NodeTable {
     }
 }
 
-/// The cell of a resource in a list, which gets one if it has none.
-fn cell_of(cells: &mut Vec<(ResourceId, Cell)>, id: ResourceId) -> &mut Cell {
-    let place = cells.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
-        cells.push((id, Cell::default()));
-        cells.len() - 1
+/// Makes one cell of the parts of each resource, of which each is in one part alone.
+fn merged(mut parts: Vec<(ResourceId, Cell)>) -> Vec<(ResourceId, Cell)> {
+    parts.sort_by_key(|&(id, _)| id);
+    parts.dedup_by(|(later_id, later), (id, cell)| {
+        let same = later_id == id;
+        if same {
+            cell.total = cell.total.saturating_add(later.total);
+            cell.available = cell.available.saturating_add(later.available);
+            cell.reserved = cell.reserved.saturating_add(later.reserved);
+        }
+        same
     });
-    &mut cells[place].1
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::policy::Policy;
+    use crate::scheduler::units::UnitResources;
+
+    /// What a node has of each name: total, available, reserved.
+    type Case = (&'static [(&'static str, i64)], &'static [(&'static str, i64)], [(&'static str, [i64; 3]); 3]);
+
+    #[test]
+    fn lists_are_told_apart_and_what_is_reserved_is_kept_or_dropped() {
+        let cases: [Case; 4] = [
+            (&[("CPU", 3)], &[("CPU", 4)], [("CPU", [4, 3, 2]), ("GPU", [0; 3]), ("memory", [0; 3])]),
+            (&[("memory", 5)], &[("GPU", 1)], [("CPU", [0, 0, 2]), ("GPU", [1, 0, 0]), ("memory", [0, 5, 0])]),
+            (&[], &[], [("CPU", [0, 0, 2]), ("GPU", [0; 3]), ("memory", [0; 3])]),
+            (
+                &[("CPU", 9), ("CPU", -1), ("memory", 2)],
+                &[("memory", 1), ("CPU", 7), ("memory", 0)],
+                [("CPU", [7, -1, 2]), ("GPU", [0; 3]), ("memory", [0, 2, 0])],
+            ),
+        ];
+        let on_wire = |list: &'static [(&str, i64)]| {
+            list.iter().map(|&(name, value)| (name.as_bytes(), Amount::from_f64(value as f64)))
+        };
+        for (available, total, expected) in cases {
+            for placements in [Placements::Kept, Placements::Dropped] {
+                let mut table = NodeTable::new(Policy::default(), UnitResources::named(["GPU"]));
+                table.report(NodeId(1), on_wire(&[("CPU", 4), ("GPU", 2)]));
+                let mut demand = crate::scheduler::node_table::Demand::default();
+                assert_eq!(table.resolve(on_wire(&[("CPU", 2)]), &mut demand), Ok(()));
+                table.place(0, &demand);
+                assert_eq!(table.update(NodeId(1), on_wire(available), on_wire(total), placements), 0);
+                let node = table.node(0).expect("it is there");
+                let is_kept = placements == Placements::Kept;
+                assert_eq!(node.queued(), u32::from(is_kept));
+                for (name, [total, available, reserved]) in expected {
+                    let [total, available, reserved] = [total, available, if is_kept { reserved } else { 0 }]
+                        .map(|value| Amount::from_f64(value as f64));
+                    assert_eq!(node.cell_of(name.as_bytes()), Cell { total, available, reserved }, "{name}");
+                }
+                if is_kept {
+                    assert_eq!(table.release(0, &demand, 1), Ok(()));
+                    assert_eq!(table.node(0).expect("it is there").cell_of(b"CPU").reserved, Amount::ZERO);
+                }
+            }
+        }
+    }
 }

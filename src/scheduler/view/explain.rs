@@ -1,12 +1,17 @@
 //! Why a demand is placed where it is, or not at all.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
+
+use foldhash::fast::RandomState;
 
 use super::{Hints, Unplaced, View};
 use crate::scheduler::amount::Amount;
+use crate::scheduler::cells::Cell;
 use crate::scheduler::node_table::Node;
-use crate::scheduler::resource_names::EscapedName;
+use crate::scheduler::rank::Fit;
+use crate::scheduler::resource_names::{EscapedName, ResourceId};
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
 
@@ -71,8 +76,29 @@ pub struct Explanation {
     pub closest: Option<Closest>,
 }
 
-/// One resource of a demand, by name: a name may be known to no node.
-type Demanded<'a> = (&'a [u8], Amount);
+/// Resources times nodes that are looked at for an explanation at most. Each takes some 20 ns, so this is the tenth of a
+/// second that other clients of a server might be kept waiting.
+const WORK_MAX: usize = 1 << 22;
+
+/// A demand has too many resources for so many nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuchToExplain;
+
+/// One resource of a demand.
+#[derive(Clone, Copy)]
+struct Demanded<'a> {
+    name: &'a [u8],
+    /// `None` where no node has or had it.
+    id: Option<ResourceId>,
+    amount: Amount,
+}
+
+impl Demanded<'_> {
+    /// What a node has of it.
+    fn cell(self, node: Node<'_>) -> Cell {
+        self.id.map_or(Cell::default(), |id| node.cell(id))
+    }
+}
 
 /// How a node stands to one demanded resource.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,64 +112,85 @@ enum Standing {
 impl View {
     /// Explains what would happen to a demand now that may, if `strict`, be placed on free nodes only. Changes nothing,
     /// and looks at every node.
-    pub fn explain(&mut self, resources: Resources<'_>, strict: bool) -> Explanation {
-        let demanded = demanded(resources);
+    ///
+    /// # Errors
+    /// When that is too much to look at.
+    pub fn explain(&mut self, resources: Resources<'_>, strict: bool) -> Result<Explanation, TooMuchToExplain> {
+        self.settle();
+        let demanded = self.demanded(resources);
+        // What no node has is the same for all of them.
+        let known: Vec<Demanded<'_>> = demanded.iter().copied().filter(|demanded| demanded.id.is_some()).collect();
+        if known.len().saturating_mul(self.table.len()) > WORK_MAX {
+            return Err(TooMuchToExplain);
+        }
+        let mut explanation = Explanation {
+            verdict: self.verdict(resources, strict),
+            nodes: self.table.len(),
+            draining: self.nodes().filter(|node| node.is_draining()).count(),
+            feasible: 0,
+            free: 0,
+            resources: Vec::with_capacity(demanded.len()),
+            closest: None,
+        };
+        let open_count = explanation.nodes - explanation.draining;
+        let mut shortages: Vec<Shortage> = known.iter().map(|&demanded| Shortage::of(demanded)).collect();
+        for node in self.nodes().filter(|node| !node.is_draining()) {
+            let fit = count_shortages(&mut shortages, node, &known);
+            explanation.feasible += usize::from(fit != Fit::Infeasible);
+            explanation.free += usize::from(fit == Fit::Free);
+        }
+        if known.len() < demanded.len() {
+            (explanation.feasible, explanation.free) = (0, 0);
+        }
+        let mut shortages = shortages.into_iter();
+        explanation.resources.extend(demanded.iter().map(|&demanded| match demanded.id {
+            Some(_) => shortages.next().expect("every known resource has been looked at"),
+            None => Shortage { lacking: open_count, ..Shortage::of(demanded) },
+        }));
+        if explanation.free == 0 {
+            let candidates = self.nodes().filter(|node| !node.is_draining());
+            let closest = candidates.min_by(|one, other| compare(*one, *other, &known));
+            explanation.closest = closest.map(|node| closest_of(node, &demanded));
+        }
+        Ok(explanation)
+    }
+
+    fn verdict(&mut self, resources: Resources<'_>, strict: bool) -> Verdict {
         let hints = Hints { dry_run: true, strict, ..Hints::default() };
-        let verdict = match self.schedule_with_hints(resources, &hints) {
+        match self.schedule_with_hints(resources, &hints) {
             Ok(placement) if placement.is_free => Verdict::Runs(placement.node),
             Ok(placement) => Verdict::Queues(placement.node),
             Err(Unplaced::NoNodes) => Verdict::NoNodes,
             Err(Unplaced::NothingFree) => Verdict::NothingFree,
             Err(Unplaced::Infeasible) => Verdict::Infeasible,
-        };
-        let shortage = |&(name, demanded): &Demanded<'_>| Shortage {
-            name: EscapedName(name).to_string(),
-            demanded,
-            lacking: 0,
-            too_little_total: 0,
-            too_little_free: 0,
-        };
-        let mut explanation = Explanation {
-            verdict,
-            nodes: self.table.len(),
-            draining: 0,
-            feasible: 0,
-            free: 0,
-            resources: demanded.iter().map(shortage).collect(),
-            closest: None,
-        };
-        for node in self.nodes() {
-            explanation.count(node, &demanded);
         }
-        if explanation.free == 0 {
-            let candidates = self.nodes().filter(|node| !node.is_draining());
-            let closest = candidates.min_by(|one, other| compare(*one, *other, &demanded));
-            explanation.closest = closest.map(|node| closest_of(node, &demanded));
-        }
-        explanation
     }
-}
 
-/// What a list asks for: the last amount of each name, if it is positive.
-fn demanded(resources: Resources<'_>) -> Vec<Demanded<'_>> {
-    let mut demanded: Vec<Demanded<'_>> = Vec::new();
-    for (name, amount) in resources {
-        demanded.retain(|(other, _)| *other != name);
-        demanded.push((name, amount));
+    /// What a list asks for: the last amount of each name, if it is positive.
+    fn demanded<'a>(&self, resources: Resources<'a>) -> Vec<Demanded<'a>> {
+        let mut demanded: Vec<Demanded<'_>> = Vec::new();
+        let mut places: HashMap<&[u8], usize, RandomState> = HashMap::default();
+        for (name, amount) in resources {
+            let place = *places.entry(name).or_insert(demanded.len());
+            match demanded.get_mut(place) {
+                Some(before) => before.amount = amount,
+                None => demanded.push(Demanded { name, id: self.table.names().get(name), amount }),
+            }
+        }
+        demanded.retain(|demanded| demanded.amount > Amount::ZERO);
+        demanded
     }
-    demanded.retain(|&(_, amount)| amount > Amount::ZERO);
-    demanded
 }
 
 impl Standing {
-    fn of(node: Node<'_>, (name, demanded): Demanded<'_>) -> Self {
-        let cell = node.cell_of(name);
-        let can_host = || node.id_of(name).and_then(|id| node.units(id)).is_none_or(|units| units.can_host(demanded));
+    fn of(node: Node<'_>, demanded: Demanded<'_>) -> Self {
+        let (cell, amount) = (demanded.cell(node), demanded.amount);
+        let can_host = || demanded.id.and_then(|id| node.units(id)).is_none_or(|units| units.can_host(amount));
         if cell.total <= Amount::ZERO {
             Self::Lacks
-        } else if cell.total < demanded {
+        } else if cell.total < amount {
             Self::TooLittleTotal
-        } else if cell.free() < demanded || !can_host() {
+        } else if cell.free() < amount || !can_host() {
             Self::TooLittleFree
         } else {
             Self::Enough
@@ -151,27 +198,30 @@ impl Standing {
     }
 }
 
-impl Explanation {
-    fn count(&mut self, node: Node<'_>, demanded: &[Demanded<'_>]) {
-        if node.is_draining() {
-            self.draining += 1;
-            return;
-        }
-        let (mut is_feasible, mut is_free) = (true, true);
-        for (shortage, &demanded) in self.resources.iter_mut().zip(demanded) {
-            let standing = Standing::of(node, demanded);
-            match standing {
-                Standing::Lacks => shortage.lacking += 1,
-                Standing::TooLittleTotal => shortage.too_little_total += 1,
-                Standing::TooLittleFree => shortage.too_little_free += 1,
-                Standing::Enough => {}
-            }
-            is_feasible &= matches!(standing, Standing::TooLittleFree | Standing::Enough);
-            is_free &= standing == Standing::Enough;
-        }
-        self.feasible += usize::from(is_feasible);
-        self.free += usize::from(is_free);
+impl Shortage {
+    /// That no node has too little, as yet.
+    fn of(demanded: Demanded<'_>) -> Self {
+        let name = EscapedName(demanded.name).to_string();
+        Self { name, demanded: demanded.amount, lacking: 0, too_little_total: 0, too_little_free: 0 }
     }
+}
+
+/// Enters of which resources a node has too little. Returns how the demand fits there.
+fn count_shortages(shortages: &mut [Shortage], node: Node<'_>, demanded: &[Demanded<'_>]) -> Fit {
+    let mut fit = Fit::Free;
+    for (shortage, &demanded) in shortages.iter_mut().zip(demanded) {
+        let (count, worst) = match Standing::of(node, demanded) {
+            Standing::Lacks => (&mut shortage.lacking, Fit::Infeasible),
+            Standing::TooLittleTotal => (&mut shortage.too_little_total, Fit::Infeasible),
+            Standing::TooLittleFree => (&mut shortage.too_little_free, Fit::Queues),
+            Standing::Enough => continue,
+        };
+        *count += 1;
+        if fit != Fit::Infeasible {
+            fit = worst;
+        }
+    }
+    fit
 }
 
 /// The order of nodes by how little is missing: first what they do not have at all, then what is not free.
@@ -180,7 +230,7 @@ fn compare(one: Node<'_>, other: Node<'_>, demanded: &[Demanded<'_>]) -> Orderin
         let share = |demanded: Amount, there: Amount| {
             demanded.saturating_sub(there).max(Amount::ZERO).units() as f64 / demanded.units() as f64
         };
-        let cells = demanded.iter().map(|&(name, amount)| (amount, node.cell_of(name)));
+        let cells = demanded.iter().map(|&demanded| (demanded.amount, demanded.cell(node)));
         let total: f64 = cells.clone().map(|(amount, cell)| share(amount, cell.total)).sum();
         let free: f64 = cells.map(|(amount, cell)| share(amount, cell.free())).sum();
         (total, free)
@@ -191,9 +241,10 @@ fn compare(one: Node<'_>, other: Node<'_>, demanded: &[Demanded<'_>]) -> Orderin
 
 fn closest_of(node: Node<'_>, demanded: &[Demanded<'_>]) -> Closest {
     let missing = demanded.iter().filter(|&&demanded| Standing::of(node, demanded) != Standing::Enough);
-    let missing = missing.map(|&(name, demanded)| {
-        let cell = node.cell_of(name);
-        Missing { name: EscapedName(name).to_string(), demanded, total: cell.total, free: cell.free() }
+    let missing = missing.map(|&demanded| {
+        let cell = demanded.cell(node);
+        let name = EscapedName(demanded.name).to_string();
+        Missing { name, demanded: demanded.amount, total: cell.total, free: cell.free() }
     });
     Closest { node: node.id(), missing: missing.collect() }
 }
