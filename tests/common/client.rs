@@ -88,7 +88,7 @@ impl Client {
         };
         self.reader.read_exact(&mut prefix[1..])?;
         let length = u64::from_le_bytes(prefix);
-        assert!(length <= 1 << 16, "a reply of {length} bytes");
+        assert!(length <= 1 << 26, "a reply of {length} bytes");
         let mut message = vec![0; length as usize];
         self.reader.read_exact(&mut message)?;
         Ok(Some(message))

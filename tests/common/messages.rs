@@ -26,7 +26,8 @@ pub fn resource(key: &[u8], amount: f64) -> Vec<u8> {
     [key, &[0], &amount.to_le_bytes()].concat()
 }
 
-fn resources(list: &[(&str, f64)]) -> Vec<u8> {
+/// A list of resources.
+pub fn resources(list: &[(&str, f64)]) -> Vec<u8> {
     list.iter().flat_map(|(key, amount)| resource(key.as_bytes(), *amount)).collect()
 }
 

@@ -38,7 +38,10 @@ impl View {
             })?;
             resolved.push(demand);
         }
-        if self.table.is_empty() && !resolved.is_empty() {
+        if resolved.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.table.is_empty() {
             return Err(GangUnplaced::NoNodes);
         }
         let plan = gang::plan(&self.table, self.cache.profile(), &resolved, strategy, strict);
