@@ -171,7 +171,7 @@ fn a_watched_status_is_shown_again_and_again() {
 
 #[test]
 fn what_would_happen_to_a_task_is_explained_in_words() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["CPU=16"], "It would wait on node 1: nodes have all of it, but none has it free."),
         (&["CPU=4", "GPU=1", "memory=8GiB"], "It would run on node 1 now: 1 of 3 nodes have all of it free.\n"),
         (&["CPU=7"], "It would run on node 1 now: 1 of 3 nodes have all of it free.\n"),
@@ -185,6 +185,10 @@ fn what_would_happen_to_a_task_is_explained_in_words() {
              65.00GiB asked for.\n",
         ),
         (&["TPU=0.5"], "TPU 0.5: 3 nodes have none."),
+        (
+            &["CPU=17", "TPU=1"],
+            " Closest is node 1: it has 16 CPU, 11.5 of it free, and 17 asked for; it has 0 TPU, 0 of it free, and 1 asked for.",
+        ),
     ];
     let server = Server::start(&[]);
     let _client = cluster(&server);
