@@ -129,15 +129,24 @@ impl SchedulerService {
                 let (reply, refusal) = self.run_version_1(session, request);
                 (Answer::Version1(reply), refusal)
             }
-            Err(error) => (self.malformed(error), Some(Refusal::Malformed(error))),
+            Err(error) => {
+                let refusal = match session {
+                    Session::New if self.options.token.is_some() => Refusal::Failed(Failure::BadToken),
+                    _ => Refusal::Malformed(error),
+                };
+                (self.malformed(error, refusal), Some(refusal))
+            }
         }
     }
 
     #[cold]
-    fn malformed(&mut self, error: RequestError) -> Answer<'_> {
+    fn malformed(&mut self, error: RequestError, refusal: Refusal) -> Answer<'_> {
         let RequestError::Extension(error) = error else { return Answer::Version1(Reply::Refused) };
         self.reply.clear();
-        reply::append_error(&mut self.reply, error.code(), &error.to_string());
+        match refusal {
+            Refusal::Failed(failure) => reply::append_error(&mut self.reply, failure.code(), &failure.to_string()),
+            _ => reply::append_error(&mut self.reply, error.code(), &error.to_string()),
+        }
         Answer::Extension(&self.reply)
     }
 
