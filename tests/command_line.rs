@@ -30,10 +30,14 @@ fn text(path: &Path) -> &str {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    let cases: [(&[&str], &[&str]); 6] = [
-        (&["--help"], &["Usage", "serve", "bench"]),
+    let cases: [(&[&str], &[&str]); 10] = [
+        (&["--help"], &["Usage", "serve", "bench", "status", "explain", "drain", "undrain"]),
         (&["serve", "--help"], &["--port", "--unix-mode", "--strict", "--max-connections", "--max-frame", "44444"]),
         (&["bench", "--help"], &["--pipeline", "--rate", "--against-echo", "--json"]),
+        (&["status", "--help"], &["--watch", "--view", "--json", "--token-file", "44444"]),
+        (&["explain", "--help"], &["memory=8GiB", "--view", "--json", "--unix"]),
+        (&["drain", "--help"], &["<node>", "--view", "--"]),
+        (&["undrain", "--help"], &["<node>", "--view", "--"]),
         (&["help"], &["Usage"]),
         (&["--version"], &[concat!("external-scheduler ", env!("CARGO_PKG_VERSION"))]),
         (&["-V"], &[env!("CARGO_PKG_VERSION")]),

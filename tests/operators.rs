@@ -171,7 +171,7 @@ fn a_watched_status_is_shown_again_and_again() {
 
 #[test]
 fn what_would_happen_to_a_task_is_explained_in_words() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["CPU=16"], "It would wait on node 1: nodes have all of it, but none has it free."),
         (&["CPU=4", "GPU=1", "memory=8GiB"], "It would run on node 1 now: 1 of 3 nodes have all of it free.\n"),
         (&["CPU=7"], "It would run on node 1 now: 1 of 3 nodes have all of it free.\n"),
@@ -185,6 +185,10 @@ fn what_would_happen_to_a_task_is_explained_in_words() {
              65.00GiB asked for.\n",
         ),
         (&["TPU=0.5"], "TPU 0.5: 3 nodes have none."),
+        (
+            &["CPU=17", "TPU=1"],
+            " Closest is node 1: it has 16 CPU, 11.5 of it free, and 17 asked for; it has 0 TPU, 0 of it free, and 1 asked for.",
+        ),
     ];
     let server = Server::start(&[]);
     let _client = cluster(&server);
@@ -299,6 +303,13 @@ fn a_server_that_asks_for_a_token_gets_it() {
     let server = Server::start(&["--token-file", &right]);
     let mut client = join(&server, "cluster", "", b"secret");
     client.update_node(NodeId(1), &[("CPU", 1.0)], &[]).unwrap();
+    // Malformed ones, of version 1 and of an extension, let nobody in either.
+    for (message, reply) in [(&[9][..], &[1][..]), (&[0x10], &[2, 4, 0]), (&[2], &[1]), (&[0x17], &[2, 4, 0])] {
+        let mut stranger = server.connect();
+        stranger.send(&common::frame(message));
+        assert!(stranger.receive().starts_with(reply), "{message:?}");
+        stranger.assert_closed("it has shown no token");
+    }
     for command in [&["status"][..], &["status", "--view", "cluster"], &["explain", "CPU=1"], &["drain", "1"]] {
         printed(&server, &[command, &["--token-file", &right]].concat());
         assert_fails(&ask(&server, Transport::Tcp, command), 1, "the server asks for a token: give --token-file");

@@ -117,7 +117,7 @@ pub struct Series {
     pub points: Vec<Option<(f64, f64)>>,
 }
 
-/// A chart of lines, [`SERIES_MAX`] at most.
+/// A chart of lines, `SERIES_MAX` at most.
 #[derive(Clone, Debug)]
 pub struct Chart {
     pub title: &'static str,

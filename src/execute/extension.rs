@@ -1,7 +1,5 @@
 //! The requests of extensions.
 
-use serde_json::Value;
-
 use super::failure::{Failure, Unanswered};
 use super::json;
 use super::session::Session;
@@ -242,7 +240,7 @@ impl SchedulerService {
             private => private.private_view(&self.options.view).explain(demand, strict),
         };
         let explanation = explanation.map_err(|_| Failure::TooMuchWork)?;
-        self.append_json(&json::explanation(&explanation))
+        self.append_text(&json::explanation(&explanation).to_string())
     }
 
     fn drain(&mut self, session: &mut Session, node: NodeId, on: bool) -> Result<(), Failure> {
@@ -269,24 +267,18 @@ impl SchedulerService {
                 let name = self.shared.name(*view).to_owned();
                 let shared = self.shared.get(*view);
                 shared.view_mut().settle();
-                let mut json = json::nodes(shared.view().table());
-                json.insert("name".to_owned(), name.into());
-                json.insert("owners".to_owned(), json::owners(shared.owners()));
-                json
+                json::view(shared.view().table(), Some(&name), Some(json::owners(shared.owners())))
             }
             private => {
                 let view = private.private_view(&self.options.view);
                 view.settle();
-                let mut json = json::nodes(view.table());
-                json.insert("name".to_owned(), Value::Null);
-                json
+                json::view(view.table(), None, None)
             }
         };
-        self.append_json(&serde_json::json!({ "server": server, "view": view }))
+        self.append_text(&format!(r#"{{"server":{server},"view":{view}}}"#))
     }
 
-    fn append_json(&mut self, json: &Value) -> Result<(), Failure> {
-        let text = json.to_string();
+    fn append_text(&mut self, text: &str) -> Result<(), Failure> {
         // One byte says that it is done.
         if text.len() >= MESSAGE_LENGTH_MAX {
             return Err(Failure::ReplyTooLong);

@@ -1,5 +1,7 @@
 //! What stats and explain say, as JSON.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 
 use crate::scheduler::amount::Amount;
@@ -42,54 +44,56 @@ pub fn server(telemetry: &ServerTelemetry, counters: &RequestCounters) -> Value 
     })
 }
 
-/// The nodes of a view and what they have, by node and in all.
-pub fn nodes(table: &NodeTable) -> Map<String, Value> {
-    let (mut sums, mut nodes) = (Vec::new(), Vec::new());
+/// A view: its nodes and what they have, by node and in all; of a shared one also its name and owners.
+///
+/// The nodes are written as text at once: there may be very many, and nobody else is answered meanwhile. A tree of
+/// values would take several times as long.
+pub fn view(table: &NodeTable, name: Option<&str>, owners: Option<Value>) -> String {
+    let known = |index| table.names().id_at(index).map(|id| table.names().name(id).to_string());
+    let names: Vec<String> = (0..table.names().id_count()).map(|index| known(index).unwrap_or_default()).collect();
+    let keys: Vec<String> = names.iter().map(|name| Value::from(name.as_str()).to_string()).collect();
+    let mut sums = vec![None; names.len()];
+    let mut nodes = String::new();
     let (mut placements, mut draining) = (0u64, 0);
     for node in table.nodes() {
         placements += u64::from(node.queued());
         draining += usize::from(node.is_draining());
-        nodes.push(node_json(table, node, &mut sums));
-    }
-    let mut view = Map::new();
-    view.insert("draining".to_owned(), draining.into());
-    view.insert("placements".to_owned(), placements.into());
-    let sums = sums.into_iter().enumerate().filter_map(|(index, sum)| Some((table.names().id_at(index)?, sum?)));
-    view.insert("resources".to_owned(), resources_json(table, sums));
-    view.insert("nodes".to_owned(), nodes.into());
-    view
-}
-
-fn node_json(table: &NodeTable, node: Node<'_>, sums: &mut Vec<Option<Cell>>) -> Value {
-    let cells = node.cells();
-    for &(id, cell) in &cells {
-        if sums.len() <= id.index() {
-            sums.resize(id.index() + 1, None);
+        let cells = node.cells();
+        cells.iter().for_each(|&(id, cell)| add(sums[id.index()].get_or_insert_default(), cell));
+        if !nodes.is_empty() {
+            nodes.push(',');
         }
-        let sum = sums[id.index()].get_or_insert_default();
-        sum.total = sum.total.saturating_add(cell.total);
-        sum.available = sum.available.saturating_add(cell.available);
-        sum.reserved = sum.reserved.saturating_add(cell.reserved);
+        append_node(&mut nodes, node, &cells, &keys);
     }
-    json!({
-        "id": node.id().0,
-        "queued": node.queued(),
-        "draining": node.is_draining(),
-        "resources": resources_json(table, cells),
-    })
+    let sum = |(name, sum): (String, Option<Cell>)| {
+        let Cell { total, available, reserved } = sum?;
+        let amounts = json!({ "total": amount(total), "available": amount(available), "reserved": amount(reserved) });
+        Some((name, amounts))
+    };
+    let resources = Value::Object(names.into_iter().zip(sums).filter_map(sum).collect());
+    let owners = owners.map_or_else(String::new, |owners| format!(r#","owners":{owners}"#));
+    let name = Value::from(name);
+    format!(
+        r#"{{"name":{name},"draining":{draining},"placements":{placements},"resources":{resources},"nodes":[{nodes}]{owners}}}"#
+    )
 }
 
-fn resources_json(table: &NodeTable, cells: impl IntoIterator<Item = (ResourceId, Cell)>) -> Value {
-    let mut resources: Vec<(String, Value)> = cells
-        .into_iter()
-        .map(|(id, Cell { total, available, reserved })| {
-            let amounts =
-                json!({ "total": amount(total), "available": amount(available), "reserved": amount(reserved) });
-            (table.names().name(id).to_string(), amounts)
-        })
-        .collect();
-    resources.sort_by(|(one, _), (other, _)| one.cmp(other));
-    Value::Object(resources.into_iter().collect())
+fn add(sum: &mut Cell, cell: Cell) {
+    sum.total = sum.total.saturating_add(cell.total);
+    sum.available = sum.available.saturating_add(cell.available);
+    sum.reserved = sum.reserved.saturating_add(cell.reserved);
+}
+
+/// Writes a node; `keys` are the names of resources as JSON, by their ids.
+fn append_node(text: &mut String, node: Node<'_>, cells: &[(ResourceId, Cell)], keys: &[String]) {
+    let (id, queued, draining) = (node.id(), node.queued(), node.is_draining());
+    // To write to a string never fails.
+    _ = write!(text, r#"{{"id":{id},"queued":{queued},"draining":{draining},"resources":{{"#);
+    for (place, &(id, Cell { total, available, reserved })) in cells.iter().enumerate() {
+        let (separator, key) = (if place == 0 { "" } else { "," }, &keys[id.index()]);
+        _ = write!(text, r#"{separator}{key}:{{"total":{total},"available":{available},"reserved":{reserved}}}"#);
+    }
+    text.push_str("}}");
 }
 
 /// All shared views in short, by name.

@@ -87,7 +87,11 @@ impl Amount {
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_f64().fmt(f)
+        match self.0 % Self::WHOLE.0 {
+            // As the double would be shown, in less time.
+            0 => (self.0 / Self::WHOLE.0).fmt(f),
+            _ => self.to_f64().fmt(f),
+        }
     }
 }
 

@@ -100,8 +100,10 @@ fn owners_text(owners: &[Value]) -> String {
 fn usage(resources: &Value) -> Vec<String> {
     let none = Map::new();
     let resources = resources.as_object().unwrap_or(&none);
-    let shown = resources.iter().filter(|(name, _)| is_shown(name));
+    let mut shown: Vec<_> = resources.iter().filter(|(name, _)| is_shown(name)).collect();
+    shown.sort_unstable_by_key(|(name, _)| *name);
     shown
+        .into_iter()
         .map(|(name, amounts)| {
             let [total, available, reserved] =
                 ["total", "available", "reserved"].map(|field| Amount::from_f64(number(amounts, field)));

@@ -281,7 +281,7 @@ impl fmt::Display for Explanation {
         if let Some(closest) = &self.closest {
             write!(f, " Closest is node {}:", closest.node)?;
             for (index, Missing { name, demanded, total, free }) in closest.missing.iter().enumerate() {
-                let separator = if index == 0 { "" } else { "," };
+                let separator = if index == 0 { "" } else { ";" };
                 let [demanded, total, free] = [demanded, total, free].map(|amount| amount.readable(name));
                 write!(f, "{separator} it has {total} {name}, {free} of it free, and {demanded} asked for")?;
             }
