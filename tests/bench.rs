@@ -263,6 +263,52 @@ fn requests_that_wait_for_room_are_counted() {
 }
 
 #[test]
+fn two_results_are_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (first, slower, short) = (path("first.json"), path("slower.json"), path("short.json"));
+    bench(&["--json", &first]).assert_code(0, "the first");
+    bench(&["--json", &short, "--interval", "100ms"]).assert_code(0, "two intervals");
+    // The same run with ten times the latencies.
+    let mut result: Value = serde_json::from_str(&std::fs::read_to_string(&first).unwrap()).unwrap();
+    for interval in result["intervals"].as_array_mut().unwrap() {
+        for (_, value) in interval["latency_ns"].as_object_mut().unwrap() {
+            *value = (value.as_f64().unwrap() * 10.0).into();
+        }
+    }
+    result["configuration"]["nodes"] = 21.into();
+    std::fs::write(&slower, result.to_string()).unwrap();
+
+    for (one, other, verdict) in [(&first, &slower, "worse"), (&slower, &first, "better"), (&first, &first, "noise")] {
+        let compared = json(&bench(&["--compare", one, other, "--json", "-"]));
+        for figure in compared["figures"].as_array().expect("a list") {
+            let expected = if figure["figure"] == "requests/s" { "noise" } else { verdict };
+            assert_eq!(figure["verdict"], expected, "{compared:#}");
+        }
+        let table = bench(&["--compare", one, other]).stdout;
+        assert!(table.contains("p99.9 µs") && table.contains(verdict), "{table}");
+        assert_eq!(table.contains("nodes was 2"), verdict != "noise", "{table}");
+    }
+    for (name, file) in [("too few intervals", short.as_str()), ("no file", "nowhere"), ("no JSON", "Cargo.toml")] {
+        let ended = bench(&["--compare", &first, file]);
+        ended.assert_code(1, name);
+        assert!(ended.stderr.contains(file), "{name}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_machine_itself_is_looked_at() {
+    let report = report(&["--intrinsic"]);
+    assert!(number(&report, "seconds") >= 0.2, "{report:#}");
+    let gap = &report["gap_ns"];
+    assert!(number(gap, "count") > 1_000.0 && number(gap, "max") >= number(gap, "p99"), "{report:#}");
+    let counts: Vec<f64> = report["gaps"].as_array().expect("a list").iter().map(|gap| number(gap, "count")).collect();
+    assert!(counts.is_sorted_by(|one, other| one >= other), "{report:#}");
+    let table = bench(&["--intrinsic"]).stdout;
+    assert!(table.contains("gaps of at least") && table.contains("longest"), "{table}");
+}
+
+#[test]
 fn a_running_server_is_measured() {
     let server = Server::start(&[]);
     let port = server.address.port().to_string();

@@ -54,7 +54,7 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
-    let cases: [(&[&str], &str); 35] = [
+    let cases: [(&[&str], &str); 37] = [
         (&[], "subcommand"),
         (&["frobnicate"], "frobnicate"),
         (&["--frobnicate"], "--frobnicate"),
@@ -83,6 +83,8 @@ fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
         (&["bench", "--slo", "p99=1s", "--against-echo"], "--slo"),
         (&["bench", "--interval", "1us"], "--interval"),
         (&["bench", "--against-echo", "--report", "x"], "--report"),
+        (&["bench", "--compare", "x"], "--compare"),
+        (&["bench", "x"], "--compare"),
         (&["bench", "--rate", "2k..1k"], "'2k..1k'"),
         (&["bench", "--rate", "1k..2k", "--against-echo"], "--against-echo"),
         (&["bench", "--rate", "1k..2k", "--hdr-log", "x"], "--hdr-log"),

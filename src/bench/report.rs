@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use super::difference::median;
 use super::generator::Config;
 use super::intervals::Interval;
 use super::measurement::{Errors, Measurement};
@@ -160,7 +161,8 @@ pub fn configuration(config: &Config) -> Value {
     })
 }
 
-fn histogram(histogram: &Histogram<u64>) -> Value {
+/// Percentiles, maximum, mean and count.
+pub fn histogram(histogram: &Histogram<u64>) -> Value {
     let mut value = json!({});
     for (percentile, _, name) in PERCENTILES {
         value[name] = histogram.value_at_percentile(percentile).into();
@@ -210,7 +212,7 @@ pub struct Medians {
 impl Medians {
     /// The medians of several rounds, at least one.
     pub fn of(rounds: &[Measurement]) -> Self {
-        let median_of = |figure: &dyn Fn(&Measurement) -> f64| median(rounds.iter().map(figure).collect());
+        let median_of = |figure: &dyn Fn(&Measurement) -> f64| median(&rounds.iter().map(figure).collect::<Vec<_>>());
         Self {
             p50_ns: median_of(&|round| round.latency_ns.value_at_percentile(50.0) as f64),
             p99_ns: median_of(&|round| round.latency_ns.value_at_percentile(99.0) as f64),
@@ -253,23 +255,5 @@ impl Comparison {
             ratio[name] = value.into();
         }
         json!({ "scheduler": self.scheduler.json(), "echo": self.echo.json(), "ratio": ratio })
-    }
-}
-
-/// The middle of some figures, at least one.
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 }

@@ -116,6 +116,18 @@ pub struct Bench {
     #[argh(option, arg_name = "file")]
     hdr_log: Option<String>,
 
+    /// compare the results in two files that --json has written, this one and another, and run nothing
+    #[argh(option, arg_name = "file")]
+    compare: Option<PathBuf>,
+
+    /// the second file of --compare
+    #[argh(positional)]
+    second: Option<PathBuf>,
+
+    /// show what the machine itself stalls in a loop that only looks at the clock, and measure no server
+    #[argh(switch)]
+    intrinsic: bool,
+
     /// write a page of HTML with charts
     #[argh(option, arg_name = "file")]
     report: Option<String>,
@@ -146,8 +158,14 @@ const STEPS_MAX: usize = 100;
 impl Bench {
     pub fn run(self) -> Result<ExitCode, CommandError> {
         self.check_usage()?;
+        if let (Some(first), Some(second)) = (&self.compare, &self.second) {
+            return self.compare_files(first, second);
+        }
         if cfg!(debug_assertions) {
             log::warn!("this is a debug build: its figures mean nothing (cargo run --release -- bench)");
+        }
+        if self.intrinsic {
+            return self.run_intrinsic();
         }
         process::raise_descriptor_limit();
         let targets = self.targets()?;
@@ -160,6 +178,9 @@ impl Bench {
 
     fn check_usage(&self) -> Result<(), CommandError> {
         let usage = |message: &str| Err(CommandError::Usage(message.to_owned()));
+        if self.compare.is_some() != self.second.is_some() {
+            return usage("--compare takes two files: --compare FIRST.json SECOND.json");
+        }
         if self.unix.is_some() && (self.address.is_some() || self.port.is_some()) {
             return usage("give --unix or --address and --port, not both");
         }

@@ -1,23 +1,29 @@
 //! What is run against the servers, and what is shown of it.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 use serde_json::Value;
 
 use super::targets::Targets;
-use super::{Bench, output};
+use super::{Bench, output, process};
 use crate::bench::client::Target;
+use crate::bench::difference::{Difference, Run};
 use crate::bench::generator::{self, Config};
 use crate::bench::hdr_log;
+use crate::bench::intrinsic;
 use crate::bench::measurement::{Errors, Measurement};
 use crate::bench::objective::Outcome;
 use crate::bench::page;
 use crate::bench::ramp::{Knee, Step};
 use crate::bench::report::{self, Comparison, Medians};
 use crate::commands::CommandError;
+
+/// Bytes of a result to compare at most: those of the most intervals that a run may have, several times over.
+const RESULT_LENGTH_MAX: u64 = 64 << 20;
 
 /// Exit code where an objective is missed.
 const MISSED_EXIT_CODE: u8 = 99;
@@ -82,6 +88,26 @@ impl Bench {
         Ok(exit_code(errors.total()))
     }
 
+    /// Compares two results.
+    pub fn compare_files(&self, first: &Path, second: &Path) -> Result<ExitCode, CommandError> {
+        let difference = Difference::of(read_result(first)?, read_result(second)?);
+        output::show(&difference.table(), self.json.as_deref(), || difference.json())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Looks for what the machine stalls, on the core where the generator would run.
+    pub fn run_intrinsic(&self) -> Result<ExitCode, CommandError> {
+        if let [_, core, ..] = process::available_cores()[..] {
+            process::pin_to_cores(&[core]).map_err(|error| CommandError::failure("cannot pin to a core", error))?;
+        }
+        let bar = output::progress_bar();
+        let mut progress = |part: f64| bar.set_position((part * output::PROGRESS_STEPS as f64) as u64);
+        let gaps = intrinsic::run(self.duration, &mut progress);
+        bar.finish_and_clear();
+        output::show(&gaps.table(), self.json.as_deref(), || gaps.json())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// Measures the scheduler and the echo in turns.
     pub fn run_against_echo(&self, targets: &Targets) -> Result<ExitCode, CommandError> {
         let echo_target = targets.echo.as_ref().unwrap_or(&targets.scheduler);
@@ -129,6 +155,15 @@ fn run(
 ) -> Result<Measurement, CommandError> {
     let mut progress = |part: f64| bar.set_position((share(part) * output::PROGRESS_STEPS as f64) as u64);
     generator::run(config, target, &mut progress).map_err(|error| CommandError::failure(format!("{target}"), error))
+}
+
+fn read_result(path: &Path) -> Result<Run, CommandError> {
+    let failure = |error: String| CommandError::failure(format!("cannot compare {}", path.display()), error);
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(RESULT_LENGTH_MAX).read_to_string(&mut text));
+    read.map_err(|error| failure(error.to_string()))?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| failure(error.to_string()))?;
+    Run::parse(&value).map_err(failure)
 }
 
 fn write_file(path: &str, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<(), CommandError> {
