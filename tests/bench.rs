@@ -181,7 +181,7 @@ fn an_open_loop_keeps_to_its_rate() {
 
 #[test]
 fn every_kind_of_run_goes_well() {
-    let cases: [(&[&str], &str, Value); 11] = [
+    let cases: [(&[&str], &str, Value); 21] = [
         (&["--mix", "ray"], "mix", "ray".into()),
         (&["--mix", "ray", "-c", "3", "--pipeline", "4"], "connections", 3.into()),
         (&["--pipeline", "16", "-c", "4"], "pipeline", 16.into()),
@@ -192,6 +192,16 @@ fn every_kind_of_run_goes_well() {
         (&["--rate", "1k", "--mix", "ray", "-c", "2"], "mix", "ray".into()),
         (&["--threads", "2", "-c", "5", "--pipeline", "2"], "threads", 2.into()),
         (&["--threads", "3", "-c", "3", "--rate", "1k"], "threads", 3.into()),
+        (&["--mix", "update"], "mix", "update".into()),
+        (&["--mix", "update", "-c", "3", "--pipeline", "4"], "connections", 3.into()),
+        (&["--mix", "lifecycle"], "mix", "lifecycle".into()),
+        (&["--mix", "lifecycle", "-c", "30", "--pipeline", "4", "-n", "40"], "connections", 30.into()),
+        (&["--mix", "lifecycle", "-c", "4", "--threads", "2", "--over-unix"], "threads", 2.into()),
+        (&["--mix", "lifecycle", "--rate", "1k", "-c", "8"], "rate", 1000.0.into()),
+        (&["--mix", "gang"], "mix", "gang".into()),
+        (&["--mix", "gang", "-n", "1", "--pipeline", "4"], "nodes", 1.into()),
+        (&["--mix", "gang", "--echo"], "echo", true.into()),
+        (&["--mix", "lifecycle", "--echo", "-c", "2"], "echo", true.into()),
         (&["--seed", "7", "-n", "1"], "seed", 7.into()),
     ];
     for (arguments, key, value) in cases {
@@ -207,6 +217,9 @@ fn messages_of_the_ray_mix_are_more_than_its_schedules() {
     let report = report(&["--mix", "ray"]);
     // Each placement is followed by a remove and an add.
     assert!(number(&report, "messages") > 2.0 * number(&report, "requests"), "{report:#}");
+    let update = self::report(&["--mix", "update"]);
+    // By an update, or more where tasks end.
+    assert!(number(&update, "messages") > 1.5 * number(&update, "requests"), "{update:#}");
 }
 
 #[test]

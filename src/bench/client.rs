@@ -12,7 +12,6 @@ use super::workload::{Operation, Workload, WrongReply};
 use crate::ring::{Pool, Ring};
 use crate::server::stream::Stream;
 use crate::wire::frame::{self, Frame, PREFIX_LENGTH};
-use crate::wire::reply::{self, Reply};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,14 +174,15 @@ impl Client {
     #[inline]
     pub fn next_answer(&mut self) -> io::Result<Option<Answered>> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let length_max = reply::FRAME_LENGTH_MAX - PREFIX_LENGTH;
-        match frame::split(self.input.waiting(), length_max).map_err(|error| invalid(error.to_string()))? {
+        match frame::split(self.input.waiting(), self.workload.reply_length_max())
+            .map_err(|error| invalid(error.to_string()))?
+        {
             Frame::Partial { .. } => Ok(None),
             Frame::Complete { message, consumed } => {
                 let Some(request) = self.in_flight.pop_front() else {
                     return Err(invalid("a reply without a request".to_owned()));
                 };
-                let result = self.workload.check(&request.operation, Reply::parse(message));
+                let result = self.workload.check(&request.operation, message);
                 self.input.consume(consumed);
                 Ok(Some(Answered { request, result }))
             }

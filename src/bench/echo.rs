@@ -5,12 +5,36 @@
 use crate::execute::Refusal;
 use crate::server::service::{Output, Service};
 use crate::wire::NodeId;
+use crate::wire::extension::reply;
+use crate::wire::extension::{Capabilities, Code};
 use crate::wire::reply::Reply;
 use crate::wire::request;
 
-/// Answers each message with as many bytes as the scheduler would, without looking at more than its code.
-#[derive(Clone, Copy, Debug)]
-pub struct EchoService;
+/// Answers each message with as many bytes as the scheduler would, without looking at more than its code, and the number of
+/// demands of a gang.
+#[derive(Debug, Default)]
+pub struct EchoService {
+    /// The reply to an extension; kept for its memory.
+    reply: Vec<u8>,
+}
+
+impl EchoService {
+    fn extension(&mut self, message: &[u8]) -> &[u8] {
+        self.reply.clear();
+        match message {
+            [HELLO, ..] => reply::append_welcome(&mut self.reply, Capabilities::ALL, 0),
+            [SCHEDULE_MANY, _strategy, _flags, low, high, ..] => {
+                let count = u16::from_le_bytes([*low, *high]);
+                reply::append_nodes(&mut self.reply, (0..count).map(|_| NodeId(0)));
+            }
+            _ => reply::append_done(&mut self.reply),
+        }
+        &self.reply
+    }
+}
+
+const HELLO: u8 = Code::Hello as u8;
+const SCHEDULE_MANY: u8 = Code::ScheduleMany as u8;
 
 impl Service for EchoService {
     type Session = ();
@@ -19,11 +43,11 @@ impl Service for EchoService {
 
     #[inline]
     fn execute(&mut self, (): &mut (), message: &[u8], output: &mut Output<'_>) -> Option<Refusal> {
-        let reply = match message.first() {
-            Some(&request::SCHEDULE) => Reply::Placed { node: NodeId(0) },
-            _ => Reply::Done,
-        };
-        output.append(reply.to_frame().as_bytes());
+        match message.first() {
+            Some(&request::SCHEDULE) => output.append(Reply::Placed { node: NodeId(0) }.to_frame().as_bytes()),
+            Some(&code) if code >= HELLO => output.append(self.extension(message)),
+            _ => output.append(Reply::Done.to_frame().as_bytes()),
+        }
         None
     }
 

@@ -4,14 +4,14 @@ use std::hint;
 use std::io;
 use std::panic::resume_unwind;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token};
 
 use super::client::{Client, Target};
 use super::measurement::{Measurement, Recording, nanoseconds};
 use super::plan::Plan;
-use super::workload::{Mix, Workload};
+use super::workload::{Mix, Workload, WorkloadOptions};
 use crate::ring::Pool;
 
 /// What a run does.
@@ -20,7 +20,7 @@ pub struct Config {
     pub connections: usize,
     /// Threads that share the connections, at most as many as there are.
     pub threads: usize,
-    /// Nodes of each connection.
+    /// Nodes of each connection; in a shared view, of all together.
     pub nodes: usize,
     /// Requests in flight on a connection at most.
     pub pipeline: usize,
@@ -106,8 +106,12 @@ impl Share {
 /// # Errors
 /// When no connection can be made, or setting up fails. Later faults are counted.
 pub fn run(config: &Config, target: &Target, progress: Progress<'_>) -> io::Result<Measurement> {
+    // What an earlier run has left in a server, for the lease, is not this one's.
+    let now_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let view = format!("bench-{}-{now_ns}", std::process::id());
     let shares = (0..config.threads).map(|thread| Share { thread, threads: config.threads });
-    let generators = shares.map(|share| Generator::set_up(config, share, target)).collect::<io::Result<Vec<_>>>()?;
+    let generators =
+        shares.map(|share| Generator::set_up(config, share, target, &view)).collect::<io::Result<Vec<_>>>()?;
     let start = Instant::now();
     thread::scope(|scope| {
         let mut generators = generators.into_iter();
@@ -124,12 +128,20 @@ pub fn run(config: &Config, target: &Target, progress: Progress<'_>) -> io::Resu
 }
 
 impl<'a> Generator<'a> {
-    fn set_up(config: &'a Config, share: Share, target: &Target) -> io::Result<Self> {
+    fn set_up(config: &'a Config, share: Share, target: &Target, view: &str) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut clients = Vec::new();
         for number in (share.thread..config.connections).step_by(share.threads) {
-            let seed = config.seed.wrapping_add(number as u64);
-            let workload = Workload::new(config.mix, config.echo, config.nodes, config.shapes, seed);
+            let workload = Workload::new(WorkloadOptions {
+                mix: config.mix,
+                echo: config.echo,
+                nodes: config.nodes,
+                shapes: config.shapes,
+                seed: config.seed,
+                connection: number,
+                connections: config.connections,
+                view,
+            });
             let mut client = Client::connect(target, workload, config.split_writes)?;
             client.stream.register(poll.registry(), Token(clients.len()))?;
             clients.push(Some(client));

@@ -16,6 +16,7 @@ pub struct Errors {
     pub unknown_node: u64,
     pub does_not_fit: u64,
     pub refused_though_feasible: u64,
+    pub breaks_strategy: u64,
     /// Requests without a reply some seconds after the run ended, or when their connection was lost.
     pub unanswered: u64,
     /// Connections lost.
@@ -31,6 +32,7 @@ impl Errors {
             + self.unknown_node
             + self.does_not_fit
             + self.refused_though_feasible
+            + self.breaks_strategy
             + self.unanswered
             + self.connections_lost
     }
@@ -41,6 +43,7 @@ impl Errors {
         self.unknown_node += other.unknown_node;
         self.does_not_fit += other.does_not_fit;
         self.refused_though_feasible += other.refused_though_feasible;
+        self.breaks_strategy += other.breaks_strategy;
         self.unanswered += other.unanswered;
         self.connections_lost += other.connections_lost;
         self.first = self.first.take().or_else(|| other.first.clone());
@@ -52,6 +55,7 @@ impl Errors {
             WrongReply::UnknownNode => &mut self.unknown_node,
             WrongReply::DoesNotFit => &mut self.does_not_fit,
             WrongReply::RefusedThoughFeasible => &mut self.refused_though_feasible,
+            WrongReply::BreaksStrategy => &mut self.breaks_strategy,
         } += 1;
         self.first.get_or_insert_with(|| format!("wrong reply ({wrong:?}) to {operation:?}"));
     }
@@ -179,7 +183,7 @@ impl Recording {
             measurement.errors.wrong_reply(*wrong, &request.operation);
         }
         measurement.messages += in_time;
-        if !matches!(request.operation, Operation::Schedule { .. }) {
+        if !request.operation.is_schedule() {
             return;
         }
         measurement.schedules += in_time;

@@ -188,6 +188,7 @@ fn errors(errors: &Errors) -> Value {
         "unknown_node": errors.unknown_node,
         "does_not_fit": errors.does_not_fit,
         "refused_though_feasible": errors.refused_though_feasible,
+        "breaks_strategy": errors.breaks_strategy,
         "unanswered": errors.unanswered,
         "connections_lost": errors.connections_lost,
         "first": errors.first,

@@ -111,7 +111,7 @@ impl Serve {
                 .map_err(|error| CommandError::failure(format!("--pin-cpu {core}"), error))?;
         }
         if self.echo {
-            return self.serve(EchoService);
+            return self.serve(EchoService::default());
         }
         let options = ViewOptions {
             strict: self.strict,

@@ -47,7 +47,7 @@ pub struct Bench {
     #[argh(option, default = "1", from_str_fn(values::positive))]
     threads: usize,
 
-    /// nodes of each connection (default 1000)
+    /// nodes of each connection, in the lifecycle mix of all (default 1000)
     #[argh(option, short = 'n', default = "1000", from_str_fn(values::positive))]
     nodes: usize,
 
@@ -75,7 +75,8 @@ pub struct Bench {
     #[argh(option, default = "16", from_str_fn(values::positive))]
     shapes: usize,
 
-    /// what is sent: schedule (schedules alone), ray (what raylets send) (default schedule)
+    /// what is sent: schedule (schedules alone), ray (what raylets send), update (nodes updated in place), lifecycle (a
+    /// shared view, placements released), gang (many demands in a message) (default schedule)
     #[argh(option, default = "Mix::Schedule", from_str_fn(mix))]
     mix: Mix,
 
@@ -138,10 +139,11 @@ pub struct Bench {
 }
 
 fn mix(value: &str) -> Result<Mix, String> {
-    [Mix::Schedule, Mix::Ray]
+    let names = Mix::ALL.map(Mix::name).join(", ");
+    Mix::ALL
         .into_iter()
         .find(|mix| mix.name() == value)
-        .ok_or_else(|| format!("'{value}' is not a mix: give schedule or ray"))
+        .ok_or_else(|| format!("'{value}' is not a mix: give one of {names}"))
 }
 
 /// Requests in flight in an open loop where nothing else is said: in effect all that are due.
