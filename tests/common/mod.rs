@@ -5,6 +5,7 @@
 // Each test crate uses another part.
 #![allow(dead_code, unused_imports)]
 
+pub mod bench;
 mod client;
 pub mod extension;
 mod flood;
