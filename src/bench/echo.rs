@@ -5,8 +5,8 @@
 use crate::execute::Refusal;
 use crate::server::service::{Output, Service};
 use crate::wire::NodeId;
+use crate::wire::extension::Code;
 use crate::wire::extension::reply;
-use crate::wire::extension::{Capabilities, Code};
 use crate::wire::reply::Reply;
 use crate::wire::request;
 
@@ -14,26 +14,22 @@ use crate::wire::request;
 /// demands of a gang.
 #[derive(Debug, Default)]
 pub struct EchoService {
-    /// The reply to an extension; kept for its memory.
+    /// The reply to a gang; kept for its memory.
     reply: Vec<u8>,
 }
 
 impl EchoService {
-    fn extension(&mut self, message: &[u8]) -> &[u8] {
+    fn schedule_many(&mut self, message: &[u8]) -> &[u8] {
+        let count = match message {
+            [_code, _strategy, _flags, low, high, ..] => u16::from_le_bytes([*low, *high]),
+            _ => 0,
+        };
         self.reply.clear();
-        match message {
-            [HELLO, ..] => reply::append_welcome(&mut self.reply, Capabilities::ALL, 0),
-            [SCHEDULE_MANY, _strategy, _flags, low, high, ..] => {
-                let count = u16::from_le_bytes([*low, *high]);
-                reply::append_nodes(&mut self.reply, (0..count).map(|_| NodeId(0)));
-            }
-            _ => reply::append_done(&mut self.reply),
-        }
+        reply::append_nodes(&mut self.reply, (0..count).map(|_| NodeId(0)));
         &self.reply
     }
 }
 
-const HELLO: u8 = Code::Hello as u8;
 const SCHEDULE_MANY: u8 = Code::ScheduleMany as u8;
 
 impl Service for EchoService {
@@ -45,7 +41,7 @@ impl Service for EchoService {
     fn execute(&mut self, (): &mut (), message: &[u8], output: &mut Output<'_>) -> Option<Refusal> {
         match message.first() {
             Some(&request::SCHEDULE) => output.append(Reply::Placed { node: NodeId(0) }.to_frame().as_bytes()),
-            Some(&code) if code >= HELLO => output.append(self.extension(message)),
+            Some(&SCHEDULE_MANY) => output.append(self.schedule_many(message)),
             _ => output.append(Reply::Done.to_frame().as_bytes()),
         }
         None

@@ -260,6 +260,7 @@ impl Workload {
                 subtract(&mut self.nodes[node].reserved, &self.shapes[shape]);
                 Ok(())
             }
+            (Operation::Hello, Some(Reply::Done)) if self.echo => Ok(()),
             (Operation::Hello, _) => match Answer::parse(message) {
                 Some(Answer::Done { body }) if Welcome::parse(body).is_some() => Ok(()),
                 _ => Err(WrongReply::Kind),
