@@ -173,7 +173,11 @@ impl World {
                 }) && demands.iter().zip(nodes).all(|(demand, &other)| other != id || node.is_feasible(demand))
             })
         };
-        assert!(fits(true) || !strict && fits(false), "{demands:?} on {nodes:?}");
+        assert!(
+            fits(true) || !strict && fits(false),
+            "{strategy:?}, strict {strict}: {demands:?} on {:?}",
+            nodes.iter().map(|&id| (id, self.cluster.node(id))).collect::<Vec<_>>()
+        );
     }
 
     /// Compares a view with what stats say of it.

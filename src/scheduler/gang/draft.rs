@@ -22,7 +22,8 @@ pub enum Basis {
 impl Basis {
     fn amount(self, cell: Cell) -> Amount {
         match self {
-            Basis::Free => cell.free(),
+            // A node may say that more is available than it has: it cannot run more than that all the same.
+            Basis::Free => cell.free().min(cell.total),
             Basis::Total => cell.total,
         }
     }
