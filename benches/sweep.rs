@@ -2,7 +2,7 @@
 //!
 //! One client that leaves holds a placement on each of 10,000 nodes that stay; another takes its 10,000 nodes along. A third
 //! goes on scheduling and releasing, and measures its round trips before and while what the two have left is swept. Every
-//! reply is checked. Prints percentiles in microseconds.
+//! reply is checked. Prints the time of a round, and percentiles in microseconds over all rounds.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,11 @@ use external_scheduler::wire::NodeId;
 use hdrhistogram::Histogram;
 
 const NODES: i64 = 10_000;
-const LEASE: Duration = Duration::from_secs(2);
+const LEASE: Duration = Duration::from_secs(1);
+/// A sweep takes milliseconds, so that one has few round trips beside it.
+const ROUNDS: u32 = 20;
+/// The longest round trip that is told apart.
+const ROUND_TRIP_MAX_NS: u64 = 10_000_000_000;
 /// The node of the client that measures.
 const OWN_NODE: NodeId = NodeId(0);
 /// The first of the nodes that stay, and of those that go.
@@ -88,12 +92,12 @@ fn is_there(client: &mut Client) -> Outcome<bool> {
     }
 }
 
-fn print(what: &str, round_trips_ns: &Histogram<u64>, time: Duration) {
+fn print(what: &str, Measurement { round_trips_ns, time }: &Measurement) {
     let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percentile| round_trips_ns.value_at_percentile(percentile));
     let in_us = |latency_ns: u64| latency_ns as f64 / 1e3;
     println!(
-        "{what:<17} {:>6.0} ms {:>7} schedules, p50 {:>6.1}, p99 {:>6.1}, p99.9 {:>6.1}, longest {:>6.1}",
-        time.as_secs_f64() * 1e3,
+        "{what:<15} {:>6.0} ms, {:>7} schedules, p50 {:>6.1}, p99 {:>6.1}, p99.9 {:>6.1}, longest {:>6.1}",
+        time.as_secs_f64() * 1e3 / f64::from(ROUNDS),
         round_trips_ns.len(),
         in_us(p50),
         in_us(p99),
@@ -102,7 +106,20 @@ fn print(what: &str, round_trips_ns: &Histogram<u64>, time: Duration) {
     );
 }
 
-fn main() -> Outcome<()> {
+/// Round trips, and in how much time they were measured.
+struct Measurement {
+    round_trips_ns: Histogram<u64>,
+    time: Duration,
+}
+
+impl Measurement {
+    fn new() -> Outcome<Self> {
+        Ok(Self { round_trips_ns: Histogram::new_with_max(ROUND_TRIP_MAX_NS, 3)?, time: Duration::ZERO })
+    }
+}
+
+/// A server and a sweep.
+fn round(before: &mut Measurement, during: &mut Measurement) -> Outcome<()> {
     let server = Server::start()?;
     let (mut staying, mut placing, mut going, mut client) =
         (server.join()?, server.join()?, server.join()?, server.join()?);
@@ -115,23 +132,32 @@ fn main() -> Outcome<()> {
     report(&mut going, FIRST_GOING)?;
     client.update_node(OWN_NODE, &[("CPU", 1e6)], &[])?;
     for _ in 0..1_000 {
-        work(&mut client, &mut Histogram::new(3)?)?;
+        work(&mut client, &mut Measurement::new()?.round_trips_ns)?;
     }
     // What is due first is swept first: with the last of the nodes all is done.
     let start = Instant::now();
     drop(placing);
     drop(going);
-    let (mut before, mut during) = (Histogram::new(3)?, Histogram::new(3)?);
     // The server hears of it within the next moments, so that the sweep begins shortly after this.
     let due = start + LEASE;
     while Instant::now() < due {
-        work(&mut client, &mut before)?;
+        work(&mut client, &mut before.round_trips_ns)?;
         is_there(&mut client)?;
     }
+    before.time += LEASE;
     while is_there(&mut client)? {
-        work(&mut client, &mut during)?;
+        work(&mut client, &mut during.round_trips_ns)?;
     }
-    print("before the sweep:", &before, due - start);
-    print("during the sweep:", &during, due.elapsed());
+    during.time += due.elapsed();
+    Ok(())
+}
+
+fn main() -> Outcome<()> {
+    let (mut before, mut during) = (Measurement::new()?, Measurement::new()?);
+    for _ in 0..ROUNDS {
+        round(&mut before, &mut during)?;
+    }
+    print("before a sweep:", &before);
+    print("during a sweep:", &during);
     Ok(())
 }
