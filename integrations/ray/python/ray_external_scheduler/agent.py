@@ -38,15 +38,16 @@ IDLE_MAX_S = 60.0
 #: How long an agent may take to start: a worker process, and the import of Ray.
 START_TIMEOUT_S = 20.0
 
-#: Changes all the time and is asked for by hardly anything, so its use is not followed.
-UNFOLLOWED = frozenset({"object_store_memory"})
-
 Amounts = Mapping[str, float]
 
 
 def is_reported(name: str) -> bool:
-    """Whether a resource is one of the node and not of a placement group on it."""
-    return "_group_" not in name
+    """Whether a resource is one that tasks compete for.
+
+    Not what a placement group adds to its nodes; not a node's own name, which is no resource to save; not the object
+    store, whose use changes all the time. What asks for these is left to Ray.
+    """
+    return "_group_" not in name and not name.startswith("node:") and name != "object_store_memory"
 
 
 def use_by_others(total: Amounts, available: Amounts, reserved: Amounts) -> Dict[str, float]:
@@ -54,7 +55,6 @@ def use_by_others(total: Amounts, available: Amounts, reserved: Amounts) -> Dict
     return {
         name: max(0.0, round(amount - available.get(name, 0.0) - reserved.get(name, 0.0), 4))
         for name, amount in total.items()
-        if name not in UNFOLLOWED
     }
 
 

@@ -32,7 +32,7 @@ class Session:
         self.settings = settings
         self.identity = ray_internals.cluster_and_job()
         self.counts: Counter = Counter()
-        self._carried = dataclasses.asdict(settings)
+        self.carried = dataclasses.asdict(settings)
         self._node_ids: Dict[int, str] = {}
         self._client: Optional[Client] = None
         self._tracker: Optional[ReleaseTracker] = None
@@ -69,7 +69,7 @@ class Session:
 
     def submit_task(self, submit: Callable[..., Any], remote_function: Any, options: Dict[str, Any]) -> Any:
         """Submits a task to the node that the scheduler names, or as Ray would."""
-        ray_internals.carry_task(remote_function, self._carried)
+        ray_internals.carry_task(remote_function, self.carried)
         placed = self._place(demand.of_task, options)
         if placed is None:
             return submit(**options)
@@ -84,7 +84,7 @@ class Session:
 
     def create_actor(self, submit: Callable[..., Any], actor_class: Any, options: Dict[str, Any]) -> Any:
         """Creates an actor on the node that the scheduler names, or as Ray would."""
-        ray_internals.carry_actor(actor_class, self._carried)
+        ray_internals.carry_actor(actor_class, self.carried)
         placed = self._place(demand.of_actor, options)
         if placed is None:
             return submit(**options)
@@ -234,12 +234,19 @@ def install(
 
 def join(carried: Dict[str, Any]) -> None:
     """Has what this worker submits placed, too. Called in workers by the functions that they run."""
-    if _session is not None and _session.identity == ray_internals.cluster_and_job():
+    if _is_joined(carried):
         return
     with _changing:
-        if _session is None or _session.identity != ray_internals.cluster_and_job():
+        if not _is_joined(carried):
             uninstall()
             _open(Settings(**carried))
+
+
+def _is_joined(carried: Dict[str, Any]) -> bool:
+    session = _session
+    return (
+        session is not None and session.carried == carried and session.identity == ray_internals.cluster_and_job()
+    )
 
 
 def _open(settings: Settings) -> Session:

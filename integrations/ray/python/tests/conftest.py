@@ -75,6 +75,8 @@ class TestCluster:
     __test__ = False
 
     def __init__(self):
+        # Workers import the functions of the tests.
+        os.environ["PYTHONPATH"] = str(Path(__file__).parent)
         self.cluster = Cluster()
         self.nodes = [self.add(cpus, gpus) for cpus, gpus in SHAPES]
         ray.init(address=self.cluster.address, logging_level="WARNING", log_to_driver=False)
