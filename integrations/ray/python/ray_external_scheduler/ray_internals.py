@@ -21,6 +21,7 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 VERSION_MIN = (2, 39)
+#: Where a function that joins keeps the settings that it carries.
 _MARK = "__ray_external_scheduler__"
 
 #: Takes the original `_remote`, its object, its arguments and options, and submits.
@@ -28,7 +29,8 @@ Submit = Callable[[Callable[..., Any], Any, Dict[str, Any]], Any]
 
 _originals: Dict[str, Any] = {}
 _carrying = threading.Lock()
-_carriers: "weakref.WeakSet[RemoteFunction]" = weakref.WeakSet()
+_carrying_functions: "weakref.WeakSet[RemoteFunction]" = weakref.WeakSet()
+_carrying_classes: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 class UnsupportedRayError(RuntimeError):
@@ -145,9 +147,12 @@ def unpatch() -> None:
     ray.shutdown = _originals["shutdown"]
     _originals.clear()
     with _carrying:
-        for remote_function in list(_carriers):
-            _replace(remote_function, remote_function._function.__wrapped__)
-        _carriers.clear()
+        for remote_function in list(_carrying_functions):
+            _replace(remote_function, _original(remote_function._function))
+        for metadata in list(_carrying_classes):
+            _replace_init(metadata, _original(metadata.modified_class.__init__))
+        _carrying_functions.clear()
+        _carrying_classes.clear()
 
 
 def _joining(function: Callable[..., Any], settings: Dict[str, Any]) -> Callable[..., Any]:
@@ -166,8 +171,12 @@ def _joining(function: Callable[..., Any], settings: Dict[str, Any]) -> Callable
             pass
         return function(*args, **kwargs)
 
-    setattr(run, _MARK, True)
+    setattr(run, _MARK, settings)
     return run
+
+
+def _original(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function.__wrapped__ if hasattr(function, _MARK) else function
 
 
 def _replace(remote_function: RemoteFunction, function: Callable[..., Any]) -> None:
@@ -179,21 +188,24 @@ def _replace(remote_function: RemoteFunction, function: Callable[..., Any]) -> N
 
 def carry_task(remote_function: RemoteFunction, settings: Dict[str, Any]) -> None:
     """Lets the workers that run this function place what it submits."""
-    if hasattr(remote_function._function, _MARK) or remote_function._is_cross_language:
+    if getattr(remote_function._function, _MARK, None) == settings or remote_function._is_cross_language:
         return
     with _carrying:
-        if not hasattr(remote_function._function, _MARK):
-            _replace(remote_function, _joining(remote_function._function, settings))
-            _carriers.add(remote_function)
+        _replace(remote_function, _joining(_original(remote_function._function), settings))
+        _carrying_functions.add(remote_function)
+
+
+def _replace_init(metadata: Any, init: Callable[..., Any]) -> None:
+    # The class is one of Ray's own, derived from the user's.
+    metadata.modified_class.__init__ = init
+    metadata.last_export_cluster_and_job = None
 
 
 def carry_actor(actor_class: ActorClass, settings: Dict[str, Any]) -> None:
     """Lets the actors of this class place what they submit."""
     metadata = actor_class.__ray_metadata__
-    if metadata.is_cross_language or hasattr(metadata.modified_class.__init__, _MARK):
+    if metadata.is_cross_language or getattr(metadata.modified_class.__init__, _MARK, None) == settings:
         return
     with _carrying:
-        if not hasattr(metadata.modified_class.__init__, _MARK):
-            # A class of Ray's own, derived from the user's.
-            metadata.modified_class.__init__ = _joining(metadata.modified_class.__init__, settings)
-            metadata.last_export_cluster_and_job = None
+        _replace_init(metadata, _joining(_original(metadata.modified_class.__init__), settings))
+        _carrying_classes.add(metadata)

@@ -16,7 +16,7 @@ from ray_external_scheduler import config
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 #: The machine of a test may be slow and busy; what is tested with this is where tasks go, not how fast.
-PATIENT_MS = 500
+PATIENT_MS = 2000
 #: Nodes of the cluster: CPUs and GPUs.
 SHAPES = [(4, 0), (4, 0), (4, 2), (4, 4)]
 

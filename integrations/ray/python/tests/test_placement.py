@@ -128,7 +128,7 @@ def test_generators_failures_and_cancellation_are_released(cluster, install):
     for ref in (waiting, running, unresolved):
         with pytest.raises(ray.exceptions.RayError):
             ray.get(ref)
-    assert placed() == 6
+    assert placed() == 6, ray_external_scheduler.status()["left_to_ray"]
     released()
 
 
