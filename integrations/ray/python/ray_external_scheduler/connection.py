@@ -18,14 +18,14 @@ LOOK_S = 0.0001
 class Connection:
     """Sends requests and gives their replies in order.
 
-    A request whose reply does not come in time leaves the connection *late*: `late` holds the requests without a reply
-    and `catch_up` must take their replies before anything else is sent. Every other fault (OSError, ProtocolError)
-    makes the connection useless.
+    A request whose reply does not come in time leaves the connection *late*: `catch_up` must take the replies that are
+    missing before anything else is sent. Every other fault (OSError, ProtocolError) makes the connection useless.
     """
 
     def __init__(self, address: Tuple[str, int], timeout_s: float) -> None:
         self.address = address
-        self.late: Deque[bytes] = deque()
+        self.late = False
+        self._unanswered: Deque[bytes] = deque()
         self._received = bytearray()
         self._socket = socket.create_connection(address, timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -47,15 +47,20 @@ class Connection:
         except socket.timeout as error:
             # It is not known how much was sent, so no more can be.
             raise ConnectionError("the server reads nothing") from error
-        self.late.extend(requests)
-        return [self._reply(deadline_s)[1] for _ in requests]
+        self._unanswered.extend(requests)
+        try:
+            return [self._reply(deadline_s)[1] for _ in requests]
+        except TimeoutError:
+            self.late = True
+            raise
 
     def catch_up(self, timeout_s: float) -> List[Tuple[bytes, bytes]]:
         """Takes the replies that came late, each with its request. Raises TimeoutError, and stays late then."""
         deadline_s = time.monotonic() + timeout_s
         answered = []
-        while self.late:
+        while self._unanswered:
             answered.append(self._reply(deadline_s))
+        self.late = False
         return answered
 
     def _reply(self, deadline_s: float) -> Tuple[bytes, bytes]:
@@ -69,4 +74,4 @@ class Connection:
             if not received:
                 raise ConnectionError("the server has closed the connection")
             self._received += received
-        return self.late.popleft(), reply
+        return self._unanswered.popleft(), reply

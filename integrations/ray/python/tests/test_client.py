@@ -190,10 +190,12 @@ def test_many_threads_at_once(server, connect):
 
     def place_and_release():
         for _ in range(200):
-            placement, _ = client.schedule(CPU, strict=True, policy=0)
+            placement, reason = client.schedule(CPU, strict=True, policy=0)
+            reasons.add(reason)
             if placement:
                 client.release(placement)
 
+    reasons = set()
     threads = [threading.Thread(target=place_and_release) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -201,4 +203,6 @@ def test_many_threads_at_once(server, connect):
         thread.join()
     eventually(lambda: reserved(client) == 0)
     assert client.counts["release_refused"] == 0
+    # Waiting for one's turn is not being late.
+    assert reasons <= {"", "nothing_free"}
     reporter.close()
