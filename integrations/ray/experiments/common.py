@@ -27,7 +27,8 @@ def scheduler():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([binary, "serve", "--port", str(port), "--lease", config.LEASE], stderr=subprocess.DEVNULL)
+    command = [binary, "serve", "--port", str(port), "--lease", config.LEASE]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not config.answers(("127.0.0.1", port)):
             time.sleep(0.02)

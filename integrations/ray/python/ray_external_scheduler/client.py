@@ -24,6 +24,11 @@ LATE_MAX_S = 1.0
 #: time for the server does not wait for it with each task.
 BACK_OFF_S = 0.02
 BACK_OFF_MAX_S = 0.5
+#: Where nothing was free for a demand, it is not asked for again so long: in a burst of thousands of tasks most find the
+#: cluster full, and Ray has them queued already.
+FULL_PAUSE_S = 0.005
+#: Demands that are remembered for it.
+FULL_MAX = 1000
 #: Releases that no schedule has carried along are sent after this time.
 FLUSH_PAUSE_S = 0.02
 #: Releases in one message exchange.
@@ -61,6 +66,7 @@ class Client:
         self._closed = False
         self._back_off_s = 0.0
         self._resume_s = 0.0
+        self._full_until_s: Dict[Tuple[bytes, int], float] = {}
         self._thread = threading.Thread(target=self._maintain, name="external-scheduler-client", daemon=True)
         self._thread.start()
 
@@ -90,6 +96,8 @@ class Client:
             return None, "no_connection"
         if connection.late or time.monotonic() < self._resume_s:
             return None, "late"
+        if strict and time.monotonic() < self._full_until_s.get((demand, policy), 0.0):
+            return None, "nothing_free"
         if not self._lock.acquire(timeout=self._timeout_s):
             return None, self._too_late()
         try:
@@ -104,6 +112,8 @@ class Client:
             self._back_off_s = 0.0
             self._check_released(replies[:-1])
             scheduled = wire.read_scheduled(replies[-1])
+            if scheduled.reason == "nothing_free":
+                self._remember_full(demand, policy)
             if scheduled.reason:
                 return None, scheduled.reason
             return Placement(scheduled.node, demand, connection), ""
@@ -139,6 +149,11 @@ class Client:
         except (OSError, wire.ProtocolError, wire.RefusedError) as error:
             logger.debug("a query was not answered: %s", error)
             return None
+
+    def _remember_full(self, demand: bytes, policy: int) -> None:
+        if len(self._full_until_s) >= FULL_MAX:
+            self._full_until_s.clear()
+        self._full_until_s[demand, policy] = time.monotonic() + FULL_PAUSE_S
 
     def _too_late(self) -> str:
         self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_S), BACK_OFF_MAX_S)
