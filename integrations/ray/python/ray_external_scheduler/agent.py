@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Mapping, Optional, Tuple
+from typing import Any, Deque, Dict, List, Mapping, Optional, Tuple
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -33,7 +33,7 @@ PERIOD_S = 0.1
 #: Looks over which others must have used something before it counts. What Ray says about our own tasks is
 #: that much older than what the scheduler knows.
 SAMPLES = 5
-#: Without any user for so long the agent ends.
+#: Without any user for so long, while all servers answer, the agent ends.
 IDLE_MAX_S = 60.0
 #: How long an agent may take to start: a worker process, and the import of Ray.
 START_TIMEOUT_S = 20.0
@@ -88,7 +88,7 @@ class Follower:
         self._token = token
         self._connection: Optional[Connection] = None
         self._nodes: Dict[int, NodeReports] = {}
-        #: When a user was last connected.
+        #: When a user was last connected, or may have been.
         self.used_s = time.monotonic()
         threading.Thread(target=self._run, name=f"follower-{address}", daemon=True).start()
 
@@ -100,6 +100,8 @@ class Follower:
             except (OSError, wire.ProtocolError, wire.RefusedError) as error:
                 logger.debug("the scheduler at %s is not told: %s", self._address, error)
                 self._disconnect()
+                # Its users may be waiting for it, as we do.
+                self.used_s = time.monotonic()
             except Exception as error:
                 logger.warning("the nodes of the cluster cannot be seen: %s", error)
             # A round that takes long must not keep the server or Ray busy.
@@ -123,7 +125,7 @@ class Follower:
         for reply in self._connection.exchange(requests, REPLY_TIMEOUT_S):
             wire.read_done(reply)
 
-    def _requests(self, reserved: Mapping[int, Amounts]) -> list:
+    def _requests(self, reserved: Mapping[int, Amounts]) -> List[bytes]:
         available = ray_internals.available_resources()
         totals = {wire.node_number(node_id): (node_id, total) for node_id, total in live_totals().items()}
         requests = []
@@ -141,7 +143,8 @@ class Follower:
 def live_totals() -> Dict[str, Dict[str, float]]:
     """What each node has that is alive."""
     totals = ray_internals.total_resources()
-    return {node["NodeID"]: totals[node["NodeID"]] for node in ray.nodes() if node["Alive"] and node["NodeID"] in totals}
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    return {node_id: total for node_id, total in totals.items() if node_id in alive}
 
 
 def users(view: Mapping[str, Any]) -> int:

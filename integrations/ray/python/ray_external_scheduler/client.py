@@ -24,8 +24,8 @@ LATE_MAX_S = 1.0
 #: time for the server does not wait for it with each task.
 BACK_OFF_S = 0.02
 BACK_OFF_MAX_S = 0.5
-#: Where nothing was free for a demand, it is not asked for again so long: in a burst of thousands of tasks most find the
-#: cluster full, and Ray has them queued already.
+#: Where nothing was free for a demand, it is not asked for again so long: in a burst of thousands of tasks most find
+#: the cluster full, and Ray has them queued already.
 FULL_PAUSE_S = 0.005
 #: Demands that are remembered for it.
 FULL_MAX = 1000

@@ -42,24 +42,25 @@ class Session:
     def client(self) -> Client:
         """The client, which connects when it is needed first: most workers never submit anything."""
         if self._client is None:
-            with self._starting:
-                if self._client is None:
-                    self._start()
+            self._start()
         return self._client
 
     @property
     def tracker(self) -> ReleaseTracker:
         """What follows the placements of the client."""
-        self.client
+        if self._tracker is None:
+            self._start()
         return self._tracker
 
     def _start(self) -> None:
         view, job = self.identity
         worker = ray.get_runtime_context().get_worker_id()
-        client = Client(self.settings, view, f"{job}/{worker[:16]}")
-        client.wait_connected(CONNECT_WAIT_S)
-        self._tracker = ReleaseTracker(client)
-        self._client = client
+        with self._starting:
+            if self._client is None:
+                client = Client(self.settings, view, f"{job}/{worker[:16]}")
+                client.wait_connected(CONNECT_WAIT_S)
+                self._tracker = ReleaseTracker(client)
+                self._client = client
 
     def close(self) -> None:
         """Ends the placing; what runs is released by the server after its lease."""

@@ -33,7 +33,8 @@ def test_use_counts_once_it_lasts_and_ends_at_once():
 
 
 def test_what_tasks_do_not_compete_for_is_not_reported():
-    total = {"CPU": 4.0, "node:10.0.0.1": 1.0, "object_store_memory": 9.0, "CPU_group_0_abc": 2.0, "bundle_group_abc": 1000.0}
+    others = {"node:10.0.0.1": 1.0, "object_store_memory": 9.0, "CPU_group_0_abc": 2.0, "bundle_group_abc": 1000.0}
+    total = {"CPU": 4.0, **others}
     report = agent.NodeReports().next(total, {"CPU": 2.0, "CPU_group_0_abc": 2.0}, {})
     assert report == (wire.resources({"CPU": 2}), wire.resources({"CPU": 4}))
 

@@ -253,7 +253,7 @@ def test_two_drivers_share_one_view(cluster, server, install):
     mine = [task.remote(4) for _ in range(4)]
     program = """
 import ray, time, ray_external_scheduler
-ray.init("auto", logging_level="WARNING")
+ray.init({cluster!r}, logging_level="WARNING")
 ray_external_scheduler.install({address!r}, policy="first-fit", timeout_ms={timeout})
 @ray.remote
 def where():
@@ -262,7 +262,7 @@ def where():
 print(*ray.get([where.remote() for _ in range(4)]))
 assert ray_external_scheduler.status()["placed"] == 4
 """
-    program = program.format(address=server.address, timeout=PATIENT_MS).replace('"auto"', repr(cluster.cluster.address))
+    program = program.format(cluster=cluster.cluster.address, address=server.address, timeout=PATIENT_MS)
     other = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY
     )
