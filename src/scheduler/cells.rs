@@ -500,7 +500,7 @@ impl Cells {
     }
 
     /// Checks everything that is derived against a plain recomputation.
-    #[cfg(debug_assertions)]
+    #[cfg(any(debug_assertions, test))]
     pub fn check(&self) {
         let width = self.columns.len();
         assert_eq!(self.rows.len(), width * self.slot_count());
