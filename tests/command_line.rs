@@ -10,9 +10,10 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use rustix::thread::{CapabilitySet, capabilities};
 use tempfile::tempdir;
 
 use common::{
@@ -54,7 +55,7 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
-    let cases: [(&[&str], &str); 37] = [
+    let cases: [(&[&str], &str); 40] = [
         (&[], "subcommand"),
         (&["frobnicate"], "frobnicate"),
         (&["--frobnicate"], "--frobnicate"),
@@ -73,6 +74,9 @@ fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
         (&["serve", "--max-connections", "0"], "'0'"),
         (&["serve", "--max-nodes", "-5"], "-5"),
         (&["serve", "--pin-cpu", "first"], "first"),
+        (&["serve", "--busy-poll", "often"], "'often'"),
+        (&["bench", "--busy-poll", "everybody"], "'everybody'"),
+        (&["bench", "--busy-poll", "both", "-p", "1"], "--busy-poll"),
         (&["bench", "--mix", "cocktail"], "cocktail"),
         (&["bench", "--rate", "0"], "'0'"),
         (&["bench", "--duration", "soon"], "soon"),
@@ -151,6 +155,51 @@ fn it_listens_on_ipv6_too() {
     let address = lines[0].strip_prefix("listening on ").unwrap();
     assert!(address.starts_with("[::1]:"), "{address}");
     Client::tcp(address.parse().unwrap()).round_trip();
+}
+
+/// Waits until something is so.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: never");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_polling_server_answers_sleeps_as_it_was_told_and_stops() {
+    for (time, sleeps) in [("0", true), ("1ms", true), ("always", false)] {
+        let server = Server::start(&["--busy-poll", time]);
+        for transport in Transport::ALL {
+            server.connect_over(transport).round_trip();
+        }
+        if sleeps {
+            wait_until("it sleeps", || server.process.is_asleep());
+            server.connect().round_trip();
+        } else {
+            let ticks = server.process.processor_ticks();
+            wait_until("it polls", || server.process.processor_ticks() > ticks + 2);
+        }
+        let ended = server.terminate();
+        ended.assert_code(0, time);
+        assert!(ended.elapsed < STOP_TIME_MAX, "{time}: {:?}", ended.elapsed);
+    }
+}
+
+#[test]
+fn memory_is_locked_or_the_limit_is_named() {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -l 64; exec \"$0\" \"$@\"", PROGRAM]);
+    let arguments = ["serve", "-p", "0", "--lock-memory"];
+    if capabilities(None).unwrap().effective.contains(CapabilitySet::IPC_LOCK) {
+        let server = Server::start_as(&mut limited, &["--lock-memory"]);
+        server.connect().round_trip();
+        assert!(server.process.memory_locked_bytes() > 0);
+    } else {
+        let ended = Process::start(limited.args(arguments)).end();
+        ended.assert_code(1, "a limit of 64 KiB");
+        assert!(ended.stderr.contains("--lock-memory") && ended.stderr.contains("64 KiB"), "{}", ended.stderr);
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct Config {
     pub mix: Mix,
     /// Schedules a second over all connections, for an open loop; a closed loop sends when a reply has come.
     pub rate: Option<f64>,
+    /// Poll for replies without sleeping. An open loop polls whenever the next request is due soon.
+    pub busy_poll: bool,
     /// Send prefix and body in two writes with Nagle's algorithm on, as the original client does.
     pub split_writes: bool,
     /// The peer is the echo, whose answers are fixed.
@@ -220,6 +222,9 @@ impl<'a> Generator<'a> {
 
     /// How long to sleep at most. A closed loop has nothing to do until a reply comes.
     fn wait(&self, rest: Duration) -> Duration {
+        if self.config.busy_poll {
+            return Duration::ZERO;
+        }
         let Some(plan) = &self.plan else { return rest };
         plan.wait(self.planned, self.elapsed_ns()).checked_sub(SPIN).map_or(Duration::ZERO, |wait| rest.min(wait))
     }

@@ -181,6 +181,7 @@ mod tests {
             shapes: 1,
             mix: Mix::Schedule,
             rate,
+            busy_poll: false,
             split_writes: false,
             echo: false,
         }

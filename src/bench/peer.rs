@@ -22,10 +22,27 @@ pub enum PeerKind {
     Echo,
 }
 
+/// How a server is started.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerOptions {
+    /// The only processor core that it may run on, if any.
+    pub core: Option<usize>,
+    /// Whether it polls without sleeping while it is measured.
+    pub busy_poll: bool,
+    /// Connections and nodes that it must take.
+    pub connections: usize,
+    pub nodes: usize,
+}
+
+/// Longer than a client takes between two requests. Of two servers that are measured in turns, the one that rests sleeps
+/// before the warm-up of the other is over.
+const BUSY_POLL: &str = "20ms";
+
 impl Peer {
     /// Starts a server on a free port of the loopback interface and on a Unix socket in the directory for
-    /// temporary files, on one processor core where `core` names one, and waits until it listens.
-    pub fn start(kind: PeerKind, core: Option<usize>, connections: usize, nodes: usize) -> io::Result<Self> {
+    /// temporary files, and waits until it listens.
+    pub fn start(kind: PeerKind, options: PeerOptions) -> io::Result<Self> {
+        let PeerOptions { core, busy_poll, connections, nodes } = options;
         let name = if kind == PeerKind::Echo { "echo" } else { "scheduler" };
         let socket = std::env::temp_dir().join(format!("external-scheduler-bench-{}-{name}.sock", std::process::id()));
         let mut command = Command::new(std::env::current_exe()?);
@@ -33,6 +50,9 @@ impl Peer {
         command.args(["--max-connections", &connections.to_string(), "--max-nodes", &nodes.to_string()]);
         if kind == PeerKind::Echo {
             command.arg("--echo");
+        }
+        if busy_poll {
+            command.args(["--busy-poll", BUSY_POLL]);
         }
         if let Some(core) = core {
             command.args(["--pin-cpu", &core.to_string()]);

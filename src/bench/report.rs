@@ -90,13 +90,14 @@ pub fn header(config: &Config, target: &str) -> String {
         None => "closed loop".to_owned(),
     };
     format!(
-        "{target}: {} connections{} x {} nodes, {} in flight, {} mix of {} shapes, {loop_kind}{}",
+        "{target}: {} connections{} x {} nodes, {} in flight, {} mix of {} shapes, {loop_kind}{}{}",
         config.connections,
         if config.threads > 1 { format!(" of {} threads", config.threads) } else { String::new() },
         config.nodes,
         config.pipeline,
         config.mix.name(),
         config.shapes,
+        if config.busy_poll { ", polling client" } else { "" },
         if config.split_writes { ", split writes" } else { "" }
     )
 }
@@ -156,6 +157,7 @@ pub fn configuration(config: &Config) -> Value {
         "shapes": config.shapes,
         "mix": config.mix.name(),
         "rate": config.rate,
+        "busy_poll": config.busy_poll,
         "split_writes": config.split_writes,
         "echo": config.echo,
     })

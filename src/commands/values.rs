@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bench::objective::Objective;
 use crate::scheduler::units::UnitResources;
+use crate::server::busy_poll::BusyPoll;
 
 /// A number of bytes: `4096`, `64KiB`, `1MiB`, `2GiB`.
 pub fn bytes(value: &str) -> Result<usize, String> {
@@ -52,6 +53,18 @@ pub fn duration(value: &str) -> Result<Duration, String> {
         .and_then(|number: f64| Duration::try_from_secs_f64(number * scale).ok())
         .filter(|duration| *duration <= Duration::from_secs(24 * 3600))
         .ok_or_else(|| format!("'{value}' is not a duration: give seconds up to a day, or 200ms, 3m"))
+}
+
+/// How long to poll before sleeping: a duration, or `always`.
+pub fn busy_poll(value: &str) -> Result<BusyPoll, String> {
+    match value {
+        "always" => Ok(BusyPoll::Always),
+        _ => match duration(value) {
+            Ok(Duration::ZERO) => Ok(BusyPoll::Never),
+            Ok(time) => Ok(BusyPoll::For(time)),
+            Err(_) => Err(format!("'{value}' is no time to poll for: give one like 50us or 1ms, or 'always'")),
+        },
+    }
 }
 
 /// What a percentile may be at most: `p99=50us`, `p99.9=1ms`.

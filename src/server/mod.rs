@@ -8,6 +8,7 @@
 //! when all others had theirs. Tokens carry a generation, so that an event meant for a closed connection does not
 //! reach a new one in its place.
 
+pub mod busy_poll;
 pub mod close;
 pub mod connection;
 pub mod listener;
@@ -22,6 +23,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
+use self::busy_poll::{BusyPoll, Vigil};
 use self::close::CloseReason;
 use self::connection::{Connection, Shared, Turn};
 use self::listener::Listener;
@@ -79,6 +81,7 @@ pub struct Server<V: Service> {
     pool: Pool,
     service: V,
     limits: Limits,
+    vigil: Vigil,
     telemetry: ServerTelemetry,
     /// Set once the server stops: when it stops waiting for its connections.
     stop_at: Option<Instant>,
@@ -93,11 +96,11 @@ struct AcceptState {
 }
 
 impl<V: Service> Server<V> {
-    /// Prepares a server for listeners that listen already.
+    /// Prepares a server for listeners that listen already. It sleeps when nothing has come for as long as `busy_poll` says.
     ///
     /// # Errors
     /// When the operating system has no poll, or refuses to watch a listener or signals.
-    pub fn new(listeners: Vec<Listener>, service: V, limits: Limits) -> io::Result<Self> {
+    pub fn new(listeners: Vec<Listener>, service: V, limits: Limits, busy_poll: BusyPoll) -> io::Result<Self> {
         let poll = Poll::new()?;
         let stop_signals = StopSignals::register(poll.registry(), STOP_TOKEN)?;
         let mut states = Vec::with_capacity(listeners.len());
@@ -117,6 +120,7 @@ impl<V: Service> Server<V> {
             pool: Pool::default(),
             service,
             limits,
+            vigil: Vigil::new(busy_poll),
             telemetry: ServerTelemetry::default(),
             stop_at: None,
         })
@@ -133,6 +137,7 @@ impl<V: Service> Server<V> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
+            self.vigil.polled(!events.is_empty() || !self.queue.is_empty());
             self.round(&events);
             if self.service.due().is_some_and(|due| due <= Instant::now()) {
                 self.service.do_due(Instant::now());
@@ -307,7 +312,7 @@ impl<V: Service> Server<V> {
 
     /// How long the next poll may sleep; `None` is for ever.
     fn poll_timeout(&self) -> Option<Duration> {
-        if !self.queue.is_empty() {
+        if !self.queue.is_empty() || self.vigil.is_awake() {
             return Some(Duration::ZERO);
         }
         let accepting = self.listeners.iter().filter(|state| state.ready);

@@ -171,9 +171,24 @@ impl Process {
 
     /// The greatest size of its address space so far, in bytes.
     pub fn memory_peak_bytes(&self) -> u64 {
+        self.memory_bytes("VmPeak:")
+    }
+
+    /// How much of its memory is locked, in bytes.
+    pub fn memory_locked_bytes(&self) -> u64 {
+        self.memory_bytes("VmLck:")
+    }
+
+    fn memory_bytes(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).expect("there is a peak");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("the kernel tells");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
+    }
+
+    /// Whether it sleeps.
+    pub fn is_asleep(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is there");
+        status.lines().any(|line| line.starts_with("State:\tS"))
     }
 
     /// Processor time that it has used, in ticks of 10 ms.

@@ -89,6 +89,10 @@ pub struct Bench {
     #[argh(option, default = "10", from_str_fn(values::positive))]
     steps: usize,
 
+    /// who polls without sleeping: client, server (the one started here), or both. Each that does takes a core
+    #[argh(option, arg_name = "sides", from_str_fn(sides))]
+    busy_poll: Option<Sides>,
+
     /// write the length and the body of a message apart, as the original client does
     #[argh(switch)]
     split_writes: bool,
@@ -136,6 +140,33 @@ pub struct Bench {
     /// write every figure as JSON to a file, or to standard output ('-')
     #[argh(option, arg_name = "file")]
     json: Option<String>,
+}
+
+/// Which sides of the connections poll without sleeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sides {
+    Client,
+    Server,
+    Both,
+}
+
+impl Sides {
+    fn has_client(self) -> bool {
+        self != Self::Server
+    }
+
+    fn has_server(self) -> bool {
+        self != Self::Client
+    }
+}
+
+fn sides(value: &str) -> Result<Sides, String> {
+    match value {
+        "client" => Ok(Sides::Client),
+        "server" => Ok(Sides::Server),
+        "both" => Ok(Sides::Both),
+        _ => Err(format!("'{value}' does not say who polls: give client, server or both")),
+    }
 }
 
 fn mix(value: &str) -> Result<Mix, String> {
@@ -188,6 +219,9 @@ impl Bench {
         }
         if self.over_unix && self.running_server().is_some() {
             return usage("--over-unix is about the server started here: leave out --unix, --address and --port");
+        }
+        if self.running_server().is_some() && self.busy_poll.is_some_and(Sides::has_server) {
+            return usage("--busy-poll server is about the server started here: a running one has 'serve --busy-poll'");
         }
         if self.echo && self.against_echo {
             return usage("give --echo or --against-echo, not both");
@@ -248,6 +282,7 @@ impl Bench {
                 None => None,
                 Some(Rates::One(rate) | Rates::Ramp(rate, _)) => Some(rate),
             },
+            busy_poll: self.busy_poll.is_some_and(Sides::has_client),
             split_writes: self.split_writes,
             echo,
         }

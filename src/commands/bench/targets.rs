@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Bench;
+use super::{Bench, Sides};
 use crate::bench::client::Target;
-use crate::bench::peer::{Peer, PeerKind};
+use crate::bench::peer::{Peer, PeerKind, PeerOptions};
 use crate::commands::{CommandError, process};
 
 /// Where measured servers are, and the processes that are ours.
@@ -23,8 +23,14 @@ impl Bench {
             _ => (None, &[][..]),
         };
         let mut peers = Vec::new();
+        let options = PeerOptions {
+            core: peer_core,
+            busy_poll: self.busy_poll.is_some_and(Sides::has_server),
+            connections: self.connections,
+            nodes: self.nodes,
+        };
         let mut start = |kind| -> Result<Target, CommandError> {
-            let peer = Peer::start(kind, peer_core, self.connections, self.nodes)
+            let peer = Peer::start(kind, options)
                 .map_err(|error| CommandError::failure("cannot start a server to measure", error))?;
             let target = if self.is_unix() { peer.unix() } else { peer.tcp() };
             peers.push(peer);
