@@ -171,7 +171,15 @@ fn a_polling_server_answers_sleeps_as_it_was_told_and_stops() {
     for (time, sleeps) in [("0", true), ("1ms", true), ("always", false)] {
         let server = Server::start(&["--busy-poll", time]);
         for transport in Transport::ALL {
-            server.connect_over(transport).round_trip();
+            // One that is alone for a while, others that come meanwhile, and its end.
+            let mut alone = server.connect_over(transport);
+            (0..100).for_each(|_| alone.round_trip());
+            let mut others = Transport::ALL.map(|transport| server.connect_over(transport));
+            others.iter_mut().for_each(Client::round_trip);
+            alone.round_trip();
+            alone.end_sending();
+            alone.assert_closed("it has sent all");
+            (0..100).for_each(|_| others[0].round_trip());
         }
         if sleeps {
             wait_until("it sleeps", || server.process.is_asleep());

@@ -36,6 +36,8 @@ pub struct Shared<'a> {
 /// What a connection needs next.
 #[derive(Debug)]
 pub enum Turn {
+    /// Nothing had come after all.
+    Nothing,
     /// Nothing until its socket becomes readable, or writable where replies wait.
     Wait,
     /// Another turn soon: it has more to do.
@@ -142,8 +144,9 @@ impl<S> Connection<S> {
                 return Ok(Turn::Wait);
             }
         }
-        if self.readable && !self.unfinished {
-            self.fill(pool)?;
+        if self.readable && !self.unfinished && !self.fill(pool)? {
+            self.rest(pool);
+            return Ok(Turn::Nothing);
         }
         let executed = self.execute(service, Shared { pool, telemetry, frame_length_max });
         // What was answered before a fault is still sent.
@@ -159,18 +162,22 @@ impl<S> Connection<S> {
             let inside_frame = !self.input.is_empty();
             return Err(if inside_frame { CloseReason::EndInsideFrame } else { CloseReason::EndOfStream });
         }
-        if self.input.is_empty() {
-            self.input.rest(pool);
-        } else {
-            // Part of a frame, and nothing more to read: the peer may hold the rest back until it hears that this part
-            // has arrived.
-            self.stream.acknowledge_now();
-        }
+        self.rest(pool);
         Ok(Turn::Wait)
     }
 
-    /// Reads once.
-    fn fill(&mut self, pool: &mut Pool) -> Result<(), CloseReason> {
+    /// There is nothing more to read for now.
+    fn rest(&mut self, pool: &mut Pool) {
+        if self.input.is_empty() {
+            self.input.rest(pool);
+        } else {
+            // Part of a frame: the peer may hold the rest back until it hears that this part has arrived.
+            self.stream.acknowledge_now();
+        }
+    }
+
+    /// Reads once. Returns whether something has come, be it the end.
+    fn fill(&mut self, pool: &mut Pool) -> Result<bool, CloseReason> {
         let room = self.input.room(READ_LENGTH_MIN, pool).map_err(|_| CloseReason::OutOfMemory)?;
         let room_length = room.len();
         match self.stream.read(room) {
@@ -184,10 +191,13 @@ impl<S> Connection<S> {
                 // that would find nothing is spared.
                 self.readable = length == room_length || self.end_announced;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                return Ok(false);
+            }
             Err(error) => return Err(CloseReason::Lost(error)),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Executes the whole frames in the input until the budget of the turn is spent.
