@@ -14,10 +14,12 @@ use crate::execute::{LEASE, SchedulerService, ServiceOptions};
 use crate::scheduler::policy::{DEFINITIONS, Parameters, Policy};
 use crate::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use crate::scheduler::view::ViewOptions;
+use crate::server::allow::AllowList;
 use crate::server::busy_poll::BusyPoll;
 use crate::server::listener::Listener;
 use crate::server::service::Service;
-use crate::server::{Limits, Server};
+use crate::server::waits::{FRAME_TIMEOUT, Timeouts, WRITE_TIMEOUT};
+use crate::server::{Limits, SHUTDOWN_TIMEOUT, Server};
 
 /// Descriptors that are no connections: standard streams, listeners, the poll, the signals.
 const DESCRIPTORS_SPARE: u64 = 16;
@@ -88,6 +90,26 @@ pub struct Serve {
     #[argh(option, arg_name = "time", default = "LEASE", from_str_fn(values::duration))]
     lease: Duration,
 
+    /// a peer that has begun a message and not finished it is disconnected after this time (default 10s)
+    #[argh(option, arg_name = "time", default = "FRAME_TIMEOUT", from_str_fn(values::timeout))]
+    frame_timeout: Duration,
+
+    /// a peer that does not read its replies is disconnected after this time (default 10s)
+    #[argh(option, arg_name = "time", default = "WRITE_TIMEOUT", from_str_fn(values::timeout))]
+    write_timeout: Duration,
+
+    /// how long peers may take at exit to be sent the replies to what they have asked (default 2s)
+    #[argh(option, arg_name = "time", default = "SHUTDOWN_TIMEOUT", from_str_fn(values::duration))]
+    shutdown_timeout: Duration,
+
+    /// accept connections from these addresses only: ranges with commas between, like 10.0.0.0/8,192.168.1.7
+    #[argh(option, arg_name = "ranges", from_str_fn(values::allow_list))]
+    allow: Option<AllowList>,
+
+    /// listen on an address that others can reach, with neither --allow nor --token-file
+    #[argh(switch)]
+    insecure: bool,
+
     /// file with the token that every connection has to begin with; what surrounds it as white space does not count
     #[argh(option, arg_name = "file")]
     token_file: Option<PathBuf>,
@@ -137,6 +159,7 @@ impl Serve {
     }
 
     fn serve<V: Service>(&self, service: V) -> Result<ExitCode, CommandError> {
+        self.check_access()?;
         let listeners = self.listen()?;
         let descriptors = process::raise_descriptor_limit();
         if descriptors < self.max_connections as u64 + DESCRIPTORS_SPARE {
@@ -145,7 +168,13 @@ impl Serve {
                 self.max_connections
             );
         }
-        let limits = Limits { connections_max: self.max_connections, frame_length_max: self.max_frame };
+        let limits = Limits {
+            connections_max: self.max_connections,
+            frame_length_max: self.max_frame,
+            timeouts: Timeouts { frame: self.frame_timeout, write: self.write_timeout },
+            shutdown_timeout: self.shutdown_timeout,
+            allow: self.allow.clone().unwrap_or_default(),
+        };
         let addresses: Vec<String> = listeners.iter().map(Listener::to_string).collect();
         let server = Server::new(listeners, service, limits, self.busy_poll)
             .map_err(|error| CommandError::failure("cannot start", error))?;
@@ -176,6 +205,19 @@ impl Serve {
     fn token(&self) -> Result<Option<Token>, CommandError> {
         let token = self.token_file.as_deref().map(token::read).transpose()?;
         Ok(token.map(|token| Token::new(&token)))
+    }
+
+    /// Whether it was said who may connect, where not only this machine's users can.
+    fn check_access(&self) -> Result<(), CommandError> {
+        let is_guarded = self.allow.is_some() || self.token_file.is_some() || self.insecure;
+        if is_guarded || self.address.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(CommandError::Usage(format!(
+            "{} can be reached from other machines, and whoever connects can take up the server's time and memory: say from \
+             where (--allow 10.0.0.0/8), ask for a token (--token-file), or, where a firewall decides, give --insecure",
+            self.address
+        )))
     }
 
     fn listen(&self) -> Result<Vec<Listener>, CommandError> {

@@ -1,9 +1,13 @@
 //! Values of arguments: sizes, durations, amounts, file modes.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::bench::objective::Objective;
 use crate::scheduler::units::UnitResources;
+use crate::server::allow::AllowList;
 use crate::server::busy_poll::BusyPoll;
 
 /// A number of bytes: `4096`, `64KiB`, `1MiB`, `2GiB`.
@@ -65,6 +69,21 @@ pub fn busy_poll(value: &str) -> Result<BusyPoll, String> {
             Err(_) => Err(format!("'{value}' is no time to poll for: give one like 50us or 1ms, or 'always'")),
         },
     }
+}
+
+/// How long something may take: a [`duration`] of at least a millisecond, which is what the poll loop can tell.
+pub fn timeout(value: &str) -> Result<Duration, String> {
+    let timeout = duration(value)?;
+    let is_told = timeout >= Duration::from_millis(1);
+    if is_told { Ok(timeout) } else { Err(format!("'{value}' is not a timeout: give at least 1ms")) }
+}
+
+/// Ranges of addresses with commas between: `10.0.0.0/8,192.168.1.7`. A range of one address is written like the address.
+pub fn allow_list(value: &str) -> Result<AllowList, String> {
+    let range = |text: &str| text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    value.split(',').map(|text| range(text.trim())).collect::<Result<_, _>>().map(AllowList::ranges).map_err(|_| {
+        format!("'{value}' is not a list of addresses: give ranges with commas between, like 10.0.0.0/8,192.168.1.7")
+    })
 }
 
 /// What a percentile may be at most: `p99=50us`, `p99.9=1ms`.
@@ -167,6 +186,8 @@ mod tests {
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
+        assert_eq!(timeout("1ms"), Ok(Duration::from_millis(1)));
+        assert!(allow_list("10.0.0.0/8, 192.168.1.7,::1").is_ok());
         assert_eq!(objective("p99.9=200us"), Ok(Objective { percentile: 99.9, limit: Duration::from_micros(200) }));
         assert_eq!(objective("p100=1"), Ok(Objective { percentile: 100.0, limit: Duration::from_secs(1) }));
         assert_eq!(rate("200k"), Ok(200_000.0));
@@ -178,7 +199,7 @@ mod tests {
 
     #[test]
     fn other_values_are_refused_by_name() {
-        let refusals: [Result<(), String>; 35] = [
+        let refusals: [Result<(), String>; 40] = [
             share("1.1").map(drop),
             share("nan").map(drop),
             demand("CPU").map(drop),
@@ -197,6 +218,11 @@ mod tests {
             duration("-1s").map(drop),
             duration("1e300").map(drop),
             duration("90000").map(drop),
+            timeout("0").map(drop),
+            timeout("999us").map(drop),
+            allow_list("").map(drop),
+            allow_list("10.0.0.0/33").map(drop),
+            allow_list("10.0.0.0/8,localhost").map(drop),
             objective("").map(drop),
             objective("p99").map(drop),
             objective("99=1ms").map(drop),

@@ -218,6 +218,10 @@ impl Service for SchedulerService {
         Session::New
     }
 
+    fn wants_first_message(&self) -> bool {
+        self.options.token.is_some()
+    }
+
     #[inline]
     fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal> {
         let (answer, refusal) = self.run(session, message, output.telemetry());

@@ -6,8 +6,10 @@ use std::time::Instant;
 use mio::Token;
 
 use super::close::CloseReason;
+use super::log_limit::{Line, LogLimits};
 use super::service::{Output, Service};
 use super::stream::{Peer, Stream};
+use super::waits::Wait;
 use crate::execute::Refusal;
 use crate::ring::{Pool, Ring, STORAGE_LENGTH};
 use crate::telemetry::server::ServerTelemetry;
@@ -30,6 +32,7 @@ const READ_LENGTH_MIN: usize = STORAGE_LENGTH / 4;
 pub struct Shared<'a> {
     pub pool: &'a mut Pool,
     pub telemetry: &'a mut ServerTelemetry,
+    pub log_limits: &'a mut LogLimits,
     pub frame_length_max: usize,
 }
 
@@ -62,6 +65,12 @@ pub struct Connection<S> {
     ended: bool,
     /// The last turn spent its budget: the input may hold whole frames.
     unfinished: bool,
+    /// The last turn has brought the peer forward: it took a whole frame, or the socket took replies that waited.
+    has_progressed: bool,
+    /// The peer has sent something.
+    is_heard: bool,
+    /// The peer has to begin with a frame right away.
+    owes_frame: bool,
     /// Whether writable events are asked for.
     pub write_interest: bool,
     /// Whether it waits for another turn.
@@ -75,7 +84,8 @@ pub struct Connection<S> {
 const _: () = assert!(Refusal::REASONS <= u16::BITS as usize);
 
 impl<S> Connection<S> {
-    pub fn new(stream: Stream, peer: Peer, token: Token, session: S) -> Self {
+    /// A connection whose peer, where it `owes_frame`, is to send one at once.
+    pub fn new(stream: Stream, peer: Peer, token: Token, session: S, owes_frame: bool) -> Self {
         Self {
             stream,
             peer,
@@ -86,6 +96,9 @@ impl<S> Connection<S> {
             end_announced: false,
             ended: false,
             unfinished: false,
+            has_progressed: false,
+            is_heard: false,
+            owes_frame,
             write_interest: false,
             queued: false,
             token,
@@ -104,6 +117,24 @@ impl<S> Connection<S> {
     #[inline]
     pub fn is_write_blocked(&self) -> bool {
         !self.output.is_empty()
+    }
+
+    /// What is to come from the peer next, if anything has to.
+    #[inline]
+    pub fn wait(&self) -> Option<Wait> {
+        if self.is_write_blocked() {
+            Some(Wait::Room)
+        } else if self.owes_frame || !self.input.is_empty() {
+            Some(Wait::Frame)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the last turn has brought the peer forward, so that it has its full time for what comes next.
+    #[inline]
+    pub fn has_progressed(&self) -> bool {
+        self.has_progressed
     }
 
     /// Whether nothing that was received is unanswered, as far as is known.
@@ -129,6 +160,7 @@ impl<S> Connection<S> {
     {
         match self.try_turn(service, shared) {
             Ok(turn) => turn,
+            Err(CloseReason::EndOfStream | CloseReason::Lost(_)) if !self.is_heard => Turn::Close(CloseReason::Unused),
             Err(reason) => Turn::Close(reason),
         }
     }
@@ -137,18 +169,19 @@ impl<S> Connection<S> {
     where
         V: Service<Session = S>,
     {
-        let Shared { pool, telemetry, frame_length_max } = shared;
+        let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
+        self.has_progressed = false;
         if self.is_write_blocked() {
-            self.flush(pool)?;
+            self.has_progressed = self.flush(pool)?;
             if self.is_write_blocked() {
                 return Ok(Turn::Wait);
             }
         }
-        if self.readable && !self.unfinished && !self.fill(pool)? {
+        if self.readable && !self.unfinished && !self.fill(pool, log_limits)? {
             self.rest(pool);
             return Ok(Turn::Nothing);
         }
-        let executed = self.execute(service, Shared { pool, telemetry, frame_length_max });
+        let executed = self.execute(service, Shared { pool, telemetry, log_limits, frame_length_max });
         // What was answered before a fault is still sent.
         self.flush(pool)?;
         executed?;
@@ -177,7 +210,7 @@ impl<S> Connection<S> {
     }
 
     /// Reads once. Returns whether something has come, be it the end.
-    fn fill(&mut self, pool: &mut Pool) -> Result<bool, CloseReason> {
+    fn fill(&mut self, pool: &mut Pool, log_limits: &mut LogLimits) -> Result<bool, CloseReason> {
         let room = self.input.room(READ_LENGTH_MIN, pool).map_err(|_| CloseReason::OutOfMemory)?;
         let room_length = room.len();
         match self.stream.read(room) {
@@ -187,6 +220,9 @@ impl<S> Connection<S> {
             }
             Ok(length) => {
                 self.input.produce(length);
+                if !std::mem::replace(&mut self.is_heard, true) {
+                    log_limits.log(Line::Connected, log::Level::Info, format_args!("{}: connected", self.peer));
+                }
                 // A read that leaves room has emptied the socket. What comes later is a new event, so the read
                 // that would find nothing is spared.
                 self.readable = length == room_length || self.end_announced;
@@ -206,7 +242,7 @@ impl<S> Connection<S> {
     where
         V: Service<Session = S>,
     {
-        let Shared { pool, telemetry, frame_length_max } = shared;
+        let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
         let started = Instant::now();
         let mut output = Output::new(&mut self.output, pool, telemetry);
         let mut consumed_total = 0;
@@ -225,7 +261,7 @@ impl<S> Connection<S> {
                     let refusal = service.execute(&mut self.session, message, &mut output);
                     consumed_total += consumed;
                     if let Some(refusal) = refusal {
-                        log_refusal_once(refusal, &self.peer, &mut self.refusals_logged);
+                        log_refusal_once(refusal, &self.peer, &mut self.refusals_logged, log_limits);
                         if refusal.is_final() {
                             end = Err(CloseReason::Unauthorized);
                             break;
@@ -244,35 +280,38 @@ impl<S> Connection<S> {
         }
         let requests = REQUESTS_PER_TURN - requests_left;
         if requests > 0 {
+            self.has_progressed = true;
+            self.owes_frame = false;
             telemetry.answered(requests as u64, started.elapsed());
         }
         self.input.consume(consumed_total);
         end
     }
 
-    /// Writes what waits, once.
+    /// Writes what waits, once. Returns whether the socket took any of it.
     #[inline]
-    fn flush(&mut self, pool: &mut Pool) -> Result<(), CloseReason> {
+    fn flush(&mut self, pool: &mut Pool) -> Result<bool, CloseReason> {
         if self.output.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         match self.stream.write(self.output.waiting()) {
             Ok(length) => {
                 self.output.consume(length);
                 self.output.rest(pool);
-                Ok(())
+                Ok(length > 0)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(CloseReason::Lost(error)),
         }
     }
 }
 
 #[cold]
-fn log_refusal_once(refusal: Refusal, peer: &Peer, logged: &mut u16) {
+fn log_refusal_once(refusal: Refusal, peer: &Peer, logged: &mut u16, log_limits: &mut LogLimits) {
     let bit = 1 << refusal.index();
     if *logged & bit == 0 {
         *logged |= bit;
-        log::warn!("{peer}: {refusal} (logged once for this connection)");
+        let text = format_args!("{peer}: {refusal} (logged once for this connection)");
+        log_limits.log(Line::Refused(refusal.index()), log::Level::Warn, text);
     }
 }

@@ -7,14 +7,21 @@
 //! it completes, one write ([`connection`]). A connection that has more to do after its turn gets the next one
 //! when all others had theirs. Tokens carry a generation, so that an event meant for a closed connection does not
 //! reach a new one in its place.
+//!
+//! Peers that do not finish what they have begun are closed after a time ([`waits`]). The server judges by its own time:
+//! where it did not run for a while (a stopped process, a suspended machine), everybody's time begins anew.
 
+mod accept;
+pub mod allow;
 pub mod busy_poll;
 pub mod close;
 pub mod connection;
 pub mod listener;
+pub mod log_limit;
 pub mod service;
 pub mod signals;
 pub mod stream;
+pub mod waits;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -23,21 +30,24 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
+use self::accept::Listeners;
+use self::allow::AllowList;
 use self::busy_poll::{BusyPoll, Vigil};
 use self::close::CloseReason;
 use self::connection::{Connection, Shared, Turn};
 use self::listener::Listener;
+use self::log_limit::{Line, LogLimits};
 use self::service::Service;
 use self::signals::StopSignals;
-use self::stream::{Peer, Stream};
+use self::waits::{Timeouts, Wait, Waits};
 use crate::ring::Pool;
 use crate::telemetry::server::ServerTelemetry;
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
 
-/// Connections accepted from one listener in a round, before those that are connected get their turns.
-const ACCEPTS_PER_ROUND: usize = 64;
+/// How often the loop goes round at least while something is to happen at a certain time.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Rounds in a row that must have served one connection alone before a loop that polls without sleeping asks its socket.
 const ALONE_ROUNDS: u32 = 8;
@@ -45,11 +55,15 @@ const ALONE_ROUNDS: u32 = 8;
 /// How often that connection's socket is asked before the others are looked at: they wait some microseconds for it.
 const ALONE_READS: u32 = 16;
 
-/// How long accepting rests when the operating system has no descriptor or memory for another connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A round that comes later than this after the one before was not held up by work: the process did not run.
+const GAP_MIN: Duration = Duration::from_secs(3);
 
-/// How long connections may take at exit to be answered what they have asked. Leaves time to exit within 2 s.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Connections closed in a round because their time is up, before others get their turns.
+const OVERDUE_PER_ROUND: usize = 64;
+
+/// How long connections may take at exit to be answered what they have asked, where nothing else is said. Well below the
+/// time after which service managers kill.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 const STOP_TOKEN: Token = Token(usize::MAX);
 /// Listeners count down from here.
@@ -61,12 +75,18 @@ const KEY_MASK: usize = (1 << KEY_BITS) - 1;
 const GENERATIONS: usize = KEY_MASK;
 
 /// Limits of a server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at most; more are closed at once.
     pub connections_max: usize,
     /// Length in bytes of the longest message.
     pub frame_length_max: usize,
+    /// How long peers may take.
+    pub timeouts: Timeouts,
+    /// How long connections may take at exit to be answered what they have asked.
+    pub shutdown_timeout: Duration,
+    /// From where connections are accepted.
+    pub allow: AllowList,
 }
 
 /// A server. See [`Server::run`].
@@ -74,7 +94,7 @@ pub struct Limits {
 pub struct Server<V: Service> {
     poll: Poll,
     _stop_signals: StopSignals,
-    listeners: Vec<AcceptState>,
+    listeners: Listeners,
     connections: Slab<Connection<V::Session>>,
     /// Goes into the token of the next connection.
     generation: usize,
@@ -82,8 +102,13 @@ pub struct Server<V: Service> {
     queue: Vec<Token>,
     /// The memory of the last round's queue.
     queue_spare: Vec<Token>,
-    /// New connections are being refused, which has been logged.
-    refusing: bool,
+    /// When this round began.
+    now: Instant,
+    /// What connections are waited for.
+    waits: Waits,
+    /// Nothing of the service's is due before: clients that could not reach it meanwhile come back first.
+    service_paused_until: Option<Instant>,
+    log_limits: LogLimits,
     pool: Pool,
     service: V,
     limits: Limits,
@@ -117,14 +142,6 @@ impl Alone {
     }
 }
 
-#[derive(Debug)]
-struct AcceptState {
-    listener: Listener,
-    /// Connections may wait to be accepted.
-    ready: bool,
-    paused_until: Option<Instant>,
-}
-
 impl<V: Service> Server<V> {
     /// Prepares a server for listeners that listen already. It sleeps when nothing has come for as long as `busy_poll` says.
     ///
@@ -133,20 +150,19 @@ impl<V: Service> Server<V> {
     pub fn new(listeners: Vec<Listener>, service: V, limits: Limits, busy_poll: BusyPoll) -> io::Result<Self> {
         let poll = Poll::new()?;
         let stop_signals = StopSignals::register(poll.registry(), STOP_TOKEN)?;
-        let mut states = Vec::with_capacity(listeners.len());
-        for (index, mut listener) in listeners.into_iter().enumerate() {
-            listener.register(poll.registry(), Token(LISTENER_TOKEN_MAX - index))?;
-            states.push(AcceptState { listener, ready: false, paused_until: None });
-        }
+        let listeners = Listeners::register(listeners, poll.registry())?;
         Ok(Self {
             poll,
             _stop_signals: stop_signals,
-            listeners: states,
+            listeners,
             connections: Slab::new(),
             generation: 0,
             queue: Vec::new(),
             queue_spare: Vec::new(),
-            refusing: false,
+            now: Instant::now(),
+            waits: Waits::new(limits.timeouts),
+            service_paused_until: None,
+            log_limits: LogLimits::default(),
             pool: Pool::default(),
             service,
             limits,
@@ -163,23 +179,29 @@ impl<V: Service> Server<V> {
     /// When polling fails, which no peer can cause.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        self.now = Instant::now();
         while !self.is_finished() {
             if self.vigil.is_awake() {
                 self.ask_alone();
             }
-            match self.poll.poll(&mut events, self.poll_timeout()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            let timeout = self.poll_timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
                 result => result?,
             }
             self.vigil.polled(!events.is_empty() || !self.queue.is_empty());
             if !events.is_empty() {
                 self.alone.served(only(&events).map(Event::token));
             }
+            self.begin_round(timeout.is_some());
             self.round(&events);
-            if self.service.due().is_some_and(|due| due <= Instant::now()) {
-                self.service.do_due(Instant::now());
+            self.close_overdue();
+            if self.service_due().is_some_and(|due| due <= self.now) {
+                self.service.do_due(self.now);
             }
+            self.log_limits.summarize(self.now);
         }
+        self.log_limits.finish();
         for token in self.connections.iter().map(|(_, connection)| connection.token).collect::<Vec<_>>() {
             self.close(token, CloseReason::Shutdown);
         }
@@ -205,6 +227,22 @@ impl<V: Service> Server<V> {
         }
     }
 
+    /// Looks at the clock, once a round. Where the round before is too long ago, although the poll `had_timeout`, peers and
+    /// the service are given the time that the server was away for.
+    #[inline]
+    fn begin_round(&mut self, had_timeout: bool) {
+        let before = std::mem::replace(&mut self.now, Instant::now());
+        let gap = self.now - before;
+        if had_timeout && gap > GAP_MIN {
+            log::warn!(
+                "the server did not run for {:.1} s: the time of waiting clients begins anew",
+                gap.as_secs_f64()
+            );
+            self.waits.restart(self.now);
+            self.service_paused_until = Some(self.now + gap);
+        }
+    }
+
     /// Everything that one poll has brought, and what was left over from the round before.
     #[inline]
     fn round(&mut self, events: &Events) {
@@ -212,9 +250,7 @@ impl<V: Service> Server<V> {
         for event in events {
             match event.token() {
                 STOP_TOKEN => self.stop(),
-                Token(token) if token > LISTENER_TOKEN_MAX - self.listeners.len() => {
-                    self.listeners[LISTENER_TOKEN_MAX - token].ready = true;
-                }
+                token if self.listeners.event(token) => {}
                 token => self.connection_event(token, event),
             }
         }
@@ -225,9 +261,7 @@ impl<V: Service> Server<V> {
             }
         }
         self.queue_spare = waiting;
-        for index in 0..self.listeners.len() {
-            self.accept(index);
-        }
+        self.accept();
     }
 
     /// The connection of a token, unless it has been closed.
@@ -255,10 +289,18 @@ impl<V: Service> Server<V> {
         let shared = Shared {
             pool: &mut self.pool,
             telemetry: &mut self.telemetry,
+            log_limits: &mut self.log_limits,
             frame_length_max: self.limits.frame_length_max,
         };
-        match connection.turn(&mut self.service, shared) {
-            turn @ (Turn::Wait | Turn::Nothing) => {
+        let turn = connection.turn(&mut self.service, shared);
+        if connection.has_progressed() {
+            self.waits.end(token.0 & KEY_MASK);
+        }
+        match turn {
+            Turn::Wait | Turn::Nothing => {
+                if let Some(wait) = connection.wait() {
+                    self.waits.begin(token.0 & KEY_MASK, wait, self.now);
+                }
                 let blocked = connection.is_write_blocked();
                 if blocked != connection.write_interest {
                     connection.write_interest = blocked;
@@ -281,57 +323,37 @@ impl<V: Service> Server<V> {
         true
     }
 
-    /// Accepts the connections that wait at a listener, as far as this round's budget and the limits allow.
-    fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTS_PER_ROUND {
-            let state = &mut self.listeners[index];
-            if !state.ready || state.paused_until.is_some_and(|until| Instant::now() < until) {
+    /// Closes connections whose peers have let the server wait too long.
+    #[inline]
+    fn close_overdue(&mut self) {
+        for _ in 0..OVERDUE_PER_ROUND {
+            let Some(key) = self.waits.overdue(self.now) else { return };
+            let Some(token) = self.connections.get(key).map(|connection| connection.token) else {
+                debug_assert!(false, "only connections are waited for");
+                return self.waits.end(key);
+            };
+            if !self.close_if_late(token) {
                 return;
-            }
-            match state.listener.accept() {
-                Ok((stream, peer)) => {
-                    state.paused_until = None;
-                    self.open(stream, peer);
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => state.ready = false,
-                    // The client has gone before it was accepted.
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        if state.paused_until.is_none() {
-                            log::error!("{}: cannot accept connections for now: {error}", state.listener);
-                        }
-                        state.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
-                        self.telemetry.counters.accept_errors += 1;
-                    }
-                },
             }
         }
     }
 
-    fn open(&mut self, stream: Stream, peer: Peer) {
-        self.telemetry.counters.accepted += 1;
-        if self.connections.len() >= self.limits.connections_max {
-            if !std::mem::replace(&mut self.refusing, true) {
-                log::warn!("{peer}: refused, as others from now on: {}", CloseReason::TooManyConnections);
-            }
-            self.telemetry.counters.closed[CloseReason::TooManyConnections.index()] += 1;
-            return;
+    /// Closes a connection that is overdue, unless what it was waited for has come and was only not seen yet. Returns
+    /// whether that is decided: not where more of it is to be read in another turn.
+    #[cold]
+    fn close_if_late(&mut self, token: Token) -> bool {
+        let Some(connection) = self.connection(token) else { return true };
+        if !connection.queued {
+            connection.set_readable(false);
+            self.turn(token);
         }
-        self.refusing = false;
-        let entry = self.connections.vacant_entry();
-        self.generation = (self.generation + 1) % GENERATIONS;
-        let token = Token(self.generation << KEY_BITS | entry.key());
-        let connection = entry.insert(Connection::new(stream, peer, token, self.service.open()));
-        self.telemetry.connections += 1;
-        let set_up = connection.stream.set_nodelay().and_then(|()| {
-            // What has arrived already is an event too.
-            connection.stream.register(self.poll.registry(), token)
-        });
-        match set_up {
-            Ok(()) => log::info!("{peer}: connected"),
-            Err(error) => self.close(token, CloseReason::Lost(error)),
+        match self.waits.is_overdue(token.0 & KEY_MASK, self.now) {
+            None => return true,
+            Some(_) if self.connection(token).is_some_and(|connection| connection.queued) => return false,
+            Some(Wait::Frame) => self.close(token, CloseReason::FrameTimeout),
+            Some(Wait::Room) => self.close(token, CloseReason::WriteTimeout),
         }
+        true
     }
 
     /// The one way in which a connection ends.
@@ -339,10 +361,12 @@ impl<V: Service> Server<V> {
         let Some(mut connection) = self.connections.try_remove(token.0 & KEY_MASK) else { return };
         debug_assert_eq!(connection.token, token);
         connection.stream.deregister(self.poll.registry());
+        self.waits.end(token.0 & KEY_MASK);
         self.telemetry.connections -= 1;
         self.telemetry.counters.closed[reason.index()] += 1;
         let level = if reason.is_normal() { log::Level::Info } else { log::Level::Warn };
-        log::log!(level, "{}: closed: {reason}", connection.peer);
+        let text = format_args!("{}: closed: {reason}", connection.peer);
+        self.log_limits.log(Line::Closed(reason.index()), level, text);
         let session = connection.end(&mut self.pool);
         self.service.close(session, Instant::now());
     }
@@ -353,10 +377,8 @@ impl<V: Service> Server<V> {
             return;
         }
         log::info!("stopping: {} connections open", self.connections.len());
-        self.stop_at = Some(Instant::now() + SHUTDOWN_TIMEOUT);
-        for mut state in self.listeners.drain(..) {
-            state.listener.deregister(self.poll.registry());
-        }
+        self.stop_at = Some(self.now + self.limits.shutdown_timeout);
+        self.listeners.stop(self.poll.registry());
         for (_, connection) in &mut self.connections {
             connection.set_readable(false);
             if !std::mem::replace(&mut connection.queued, true) {
@@ -366,17 +388,25 @@ impl<V: Service> Server<V> {
     }
 
     fn is_finished(&self) -> bool {
-        self.stop_at.is_some_and(|stop_at| self.connections.is_empty() || Instant::now() >= stop_at)
+        self.stop_at.is_some_and(|stop_at| self.connections.is_empty() || self.now >= stop_at)
+    }
+
+    /// When the service has something to do.
+    #[inline]
+    fn service_due(&self) -> Option<Instant> {
+        self.service.due().map(|due| self.service_paused_until.map_or(due, |until| until.max(due)))
     }
 
     /// How long the next poll may sleep; `None` is for ever.
+    #[inline]
     fn poll_timeout(&self) -> Option<Duration> {
         if !self.queue.is_empty() || self.vigil.is_awake() {
             return Some(Duration::ZERO);
         }
-        let accepting = self.listeners.iter().filter(|state| state.ready);
-        let accept_at = accepting.map(|state| state.paused_until.map_or(Duration::ZERO, until)).min();
-        accept_at.into_iter().chain(self.stop_at.map(until)).chain(self.service.due().map(until)).min()
+        let dues =
+            [self.listeners.due(self.now), self.waits.due(), self.service_due(), self.log_limits.due(), self.stop_at];
+        let due = dues.into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(self.now).min(HEARTBEAT))
     }
 }
 
@@ -384,8 +414,4 @@ impl<V: Service> Server<V> {
 fn only(events: &Events) -> Option<&Event> {
     let mut events = events.iter();
     events.next().filter(|_| events.next().is_none())
-}
-
-fn until(instant: Instant) -> Duration {
-    instant.saturating_duration_since(Instant::now())
 }

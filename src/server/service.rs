@@ -15,6 +15,11 @@ pub trait Service {
     /// A new connection's session.
     fn open(&mut self) -> Self::Session;
 
+    /// Whether a connection has to begin with a message right away, to show who it is.
+    fn wants_first_message(&self) -> bool {
+        false
+    }
+
     /// Answers one message with exactly one reply frame, and says if the request was not carried out and why.
     fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal>;
 

@@ -1,7 +1,7 @@
 //! A client of a server.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,12 +37,22 @@ impl Client {
         client
     }
 
+    /// A connection from another address of this machine.
+    pub fn tcp_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(source, 0).into()).expect("an address of this machine");
+        Self::connect_by(socket, &address.into()).expect("the kernel accepts")
+    }
+
     pub fn unix(path: &Path) -> Self {
         Self::connect(Domain::UNIX, &SockAddr::unix(path).expect("a short path")).expect("the server accepts")
     }
 
     fn connect(domain: Domain, address: &SockAddr) -> io::Result<Self> {
-        let socket = Socket::new(domain, Type::STREAM, None)?;
+        Self::connect_by(Socket::new(domain, Type::STREAM, None)?, address)
+    }
+
+    fn connect_by(socket: Socket, address: &SockAddr) -> io::Result<Self> {
         socket.connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;

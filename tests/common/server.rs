@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::client::Client;
+use super::messages::remove;
 use super::process::{Ended, Process, program};
 
 /// A server that listens on a free port and on a Unix socket in a directory of its own.
@@ -61,8 +62,9 @@ impl Server {
 
     /// All that the server has logged until now.
     pub fn log(&self) -> String {
-        // The log is one stream: what was logged before this connection has come when its line has.
-        let client = self.connect();
+        // The log is one stream: what was logged before this connection's first message has come when its line has.
+        let mut client = self.connect();
+        client.send(&remove(i64::MIN));
         self.process.stderr.wait_for(&format!("{}: connected", client.name()))
     }
 
