@@ -24,12 +24,24 @@ pub struct Scenario {
     options: ViewOptions,
     update: Update,
     demands: Vec<Vec<u8>>,
-    /// Where in the report the amounts are that change.
-    value_places: Vec<usize>,
-    random: fastrand::Rng,
     step: usize,
+    /// The report that is sent next.
     report: Vec<u8>,
+    /// Where in the report the amounts are that change.
+    value_places: [usize; 4],
+    /// What is reported of nodes of each size, over and over.
+    values: [Vec<[f64; 4]>; SIZES],
+    /// The digits in the name that is a node's own.
+    digits: Vec<[u8; DIGITS]>,
+    reports: usize,
 }
+
+/// Sizes of nodes, and reports of each that differ: made in advance, since a decision is not to be charged with them.
+const SIZES: usize = 4;
+const REPORTS: usize = 1 << 10;
+
+/// Digits that tell nodes apart.
+const DIGITS: usize = 5;
 
 impl Scenario {
     /// `names` is the number of resources of a node.
@@ -52,14 +64,18 @@ impl Scenario {
             options,
             update,
             demands: (0..classes).map(demand).collect(),
-            value_places: Vec::new(),
-            random: fastrand::Rng::with_seed(1),
             step: 0,
             report: Vec::new(),
+            value_places: [0; 4],
+            values: values(if update == Update::None { 1e6 } else { 1.0 }),
+            digits: (0..nodes)
+                .map(|node| [4, 3, 2, 1, 0].map(|power| b'0' + (node / 10usize.pow(power) % 10) as u8))
+                .collect(),
+            reports: 0,
         };
-        for name in ["CPU", "GPU", "memory", "object_store_memory"] {
+        for (place, name) in scenario.value_places.iter_mut().zip(["CPU", "GPU", "memory", "object_store_memory"]) {
             resources::append(&mut scenario.report, name.as_bytes(), Amount::WHOLE);
-            scenario.value_places.push(scenario.report.len() - 8);
+            *place = scenario.report.len() - 8;
         }
         for name in 5..names {
             resources::append(&mut scenario.report, format!("custom_{name}").as_bytes(), Amount::WHOLE);
@@ -89,22 +105,31 @@ impl Scenario {
         }
     }
 
-    /// Reports a node of 32 to 128 CPUs with a tenth to nine tenths of them unused, as tasks come and go.
+    /// Reports a node.
     fn report(&mut self, node: usize) {
-        let scale = if self.update == Update::None { 1e6 } else { 1.0 };
-        let cpus = 32.0 * (1 + node % 4) as f64 * scale;
-        let left = (cpus * (0.1 + 0.8 * self.random.f64())).round();
-        let gib = f64::from(1 << 30);
-        let values = [left, 8.0, 4.0 * left * gib, cpus * gib];
-        for (index, value) in values.into_iter().enumerate() {
-            self.report[self.value_places[index]..][..8].copy_from_slice(&f64::to_le_bytes(value));
+        self.reports += 1;
+        let values = self.values[node % SIZES][self.reports % REPORTS];
+        for (place, value) in self.value_places.into_iter().zip(values) {
+            self.report[place..][..8].copy_from_slice(&f64::to_le_bytes(value));
         }
-        // The last name is "node:10.", five digits, and before the amount a 0.
-        let digits = self.report.len() - 9 - 5;
-        for digit in 0..5 {
-            self.report[digits + digit] = b'0' + (node / 10usize.pow(4 - digit as u32) % 10) as u8;
-        }
+        // The last name is "node:10.", the digits, and before the amount a 0.
+        let digits = self.report.len() - 9 - DIGITS;
+        self.report[digits..][..DIGITS].copy_from_slice(&self.digits[node]);
         let resources = Resources::parse(&self.report, Meaning::Report).expect("it is well-formed");
         self.view.report(NodeId(node as i64), resources, &self.options).expect("below the limit");
     }
+}
+
+/// What nodes of 32 to 128 CPUs report: a tenth to nine tenths of them unused, as tasks come and go.
+fn values(scale: f64) -> [Vec<[f64; 4]>; SIZES] {
+    let mut random = fastrand::Rng::with_seed(1);
+    std::array::from_fn(|size| {
+        let cpus = 32.0 * (1 + size) as f64 * scale;
+        let mut report = || {
+            let left = (cpus * (0.1 + 0.8 * random.f64())).round();
+            let gib = f64::from(1 << 30);
+            [left, 8.0, 4.0 * left * gib, cpus * gib]
+        };
+        (0..REPORTS).map(|_| report()).collect()
+    })
 }

@@ -95,8 +95,8 @@ struct Resource {
     place: Place,
     /// Number of nodes with a cell that is not empty.
     holders: usize,
-    /// The sum of the totals.
-    capacity: f64,
+    /// The sum of the totals, which may be more than an amount can be.
+    capacity: i128,
     /// The most that any node has reported in total since the resource is known.
     largest: Amount,
     scale: Scale,
@@ -111,7 +111,7 @@ impl Default for Resource {
         Self {
             place: Place::Sparse(Vec::new()),
             holders: 0,
-            capacity: 0.0,
+            capacity: 0,
             largest: Amount::ZERO,
             scale: Scale::default(),
             is_unit: false,
@@ -124,11 +124,7 @@ impl Resource {
     /// A node that had it loses it. Returns whether it was the last.
     fn leave(&mut self, cell: Cell) -> bool {
         self.holders -= 1;
-        self.capacity -= cell.total.units() as f64;
-        if self.holders == 0 {
-            // Drops what rounding has left.
-            self.capacity = 0.0;
-        }
+        self.capacity -= i128::from(cell.total.units());
         self.holders == 0
     }
 }
@@ -251,7 +247,7 @@ impl Cells {
     /// The sum of what all nodes have of a resource in total, in units.
     #[inline]
     pub fn capacity(&self, resource: ResourceId) -> f64 {
-        self.resources[resource.index()].capacity
+        self.resources[resource.index()].capacity as f64
     }
 
     /// 1 / the largest total that any node has reported of a resource, in units; 0 where none was positive.
@@ -333,7 +329,7 @@ impl Cells {
         if *cell == old {
             return Some(Overwritten::Same);
         }
-        resource.capacity += amount.units() as f64 - old.total.units() as f64;
+        resource.capacity += i128::from(amount.units()) - i128::from(old.total.units());
         Some(if amount > resource.largest { Overwritten::Largest } else { Overwritten::Changed })
     }
 
@@ -352,7 +348,7 @@ impl Cells {
         }
         self.held[slot as usize].count += 1;
         resource.holders += 1;
-        resource.capacity += cell.total.units() as f64;
+        resource.capacity += i128::from(cell.total.units());
         let shares_changed = self.grow(id, cell.total);
         self.reconsider_place(id);
         shares_changed

@@ -31,6 +31,13 @@ impl Changes {
         self.end
     }
 
+    /// The position behind the latest change of a slot that has changed. Between two of its changes that some reader has read it
+    /// differs.
+    #[inline]
+    pub fn latest(&self, slot: Slot) -> Position {
+        self.latest[slot as usize]
+    }
+
     /// Says that readers read up to the end.
     #[inline]
     pub fn set_read(&mut self) {

@@ -122,7 +122,7 @@ impl NodeTable {
     #[inline]
     pub fn node(&self, slot: Slot) -> Option<Node<'_>> {
         let entry = &self.nodes[slot as usize];
-        entry.id.map(|id| Node { table: self, slot, id, term: entry.term })
+        entry.id.map(|id| Node { table: self, slot, id, term: entry.term, outlook: None })
     }
 
     /// The node in a slot with the node term of any policy; `None` where the slot is vacant.

@@ -11,7 +11,7 @@
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
 use super::node_table::{Demand, Node};
-use super::profile::{Asked, Profile};
+use super::profile::{Asked, Outlook, Profile, Vector};
 
 /// What a score may depend on besides the node.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +71,8 @@ pub struct Definition {
     node_term: fn(&Cells, Slot) -> NodeTerm,
     score: fn(&Policy, &Scoring<'_>, Node<'_>) -> f32,
     selection: Selection,
-    /// Whether scores depend on the profile of what was seen.
-    learns: bool,
+    /// What scores depend on of a profile of what was seen and a node alone; `None` where they depend on no profile.
+    learned_term: Option<fn(&Profile, &Vector, Node<'_>) -> NodeTerm>,
 }
 
 /// Every policy; the first is the default.
@@ -83,7 +83,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: binpack,
         selection: Selection::Highest,
-        learns: true,
+        learned_term: Some(binpack_before),
     },
     Definition {
         name: "stranded",
@@ -91,7 +91,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: stranded,
         selection: Selection::Highest,
-        learns: true,
+        learned_term: Some(stranded_before),
     },
     Definition {
         name: "fragmentation",
@@ -99,7 +99,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: fragmentation,
         selection: Selection::Highest,
-        learns: true,
+        learned_term: Some(fragmentation_before),
     },
     Definition {
         name: "best-fit",
@@ -107,7 +107,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: free_of_largest,
         score: best_fit,
         selection: Selection::Highest,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "spread",
@@ -115,7 +115,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: free_of_total,
         score: spread,
         selection: Selection::Highest,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "balanced",
@@ -123,7 +123,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: free_square,
         score: balanced,
         selection: Selection::Highest,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "hybrid",
@@ -131,7 +131,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: hybrid,
         selection: Selection::RandomOfTop,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "shortest-queue",
@@ -139,7 +139,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: shortest_queue,
         selection: Selection::Highest,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "first-fit",
@@ -147,7 +147,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: constant,
         selection: Selection::Highest,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "round-robin",
@@ -155,7 +155,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: constant,
         selection: Selection::Next,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "random",
@@ -163,7 +163,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: none,
         score: constant,
         selection: Selection::Random,
-        learns: false,
+        learned_term: None,
     },
     Definition {
         name: "power-of-two",
@@ -171,7 +171,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         node_term: free_of_total,
         score: least_loaded,
         selection: Selection::RandomPair,
-        learns: false,
+        learned_term: None,
     },
 ];
 
@@ -236,7 +236,15 @@ impl Policy {
     /// Whether its scores depend on the profile of what was seen.
     #[inline]
     pub fn learns(&self) -> bool {
-        self.definition.learns
+        self.definition.learned_term.is_some()
+    }
+
+    /// What a profile says of a node, whatever the demand.
+    #[inline]
+    pub fn outlook(&self, profile: &Profile, node: Node<'_>) -> Outlook {
+        let free = profile.free(node);
+        let term = self.definition.learned_term.map_or([0.0; 2], |term| term(profile, &free, node));
+        Outlook { free, term }
     }
 
     /// The part of the scores that depends on a node alone. The same for the same resources in any order.
@@ -290,30 +298,48 @@ const BINPACK_LEFTOVER: f32 = 0.04;
 /// [fragmentation](Profile::common_fragmentation) by the common demands, W what is [stranded](Profile::stranded), and L
 /// what is [left over](Profile::leftover) afterwards. Without L a cluster fills a little more, but blocks large
 /// tasks once others leave.
-fn binpack(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let profile = scoring.profile;
-    let (before, after) = profile.free(node, &scoring.asked);
-    let fragmented = profile.common_fragmentation(&before) - profile.common_fragmentation(&after);
-    let stranded = profile.stranded(&before) - profile.stranded(&after);
+fn binpack(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let (profile, before) = (scoring.profile, before(policy, scoring, node));
+    let after = profile.free_after(&before.free, node, &scoring.asked);
+    let fragmented = before.term[0] - profile.common_fragmentation(&after);
+    let stranded = before.term[1] - profile.stranded(&after);
     fragmented + BINPACK_STRANDED * stranded - BINPACK_LEFTOVER * profile.leftover(&after)
 }
 
+fn binpack_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
+    [profile.common_fragmentation(free), profile.stranded(free)]
+}
+
 /// `ΔW - 0.001 L`: see [`binpack`].
-fn stranded(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let profile = scoring.profile;
-    let (before, after) = profile.free(node, &scoring.asked);
-    profile.stranded(&before) - profile.stranded(&after) - 0.001 * profile.leftover(&after)
+fn stranded(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let (profile, before) = (scoring.profile, before(policy, scoring, node));
+    let after = profile.free_after(&before.free, node, &scoring.asked);
+    before.term[0] - profile.stranded(&after) - 0.001 * profile.leftover(&after)
+}
+
+fn stranded_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
+    [profile.stranded(free), 0.0]
 }
 
 /// `ΔF`, with every demand that was seen.
 ///
 /// Source: fragmentation gradient descent of Weng et al., "Beware of Fragmentation", USENIX ATC'23, for any resource
 /// that is scarcest.
-fn fragmentation(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let profile = scoring.profile;
-    let (before, after) = profile.free(node, &scoring.asked);
-    let (units_before, units_after) = profile.scarcest_units(node, scoring.demand);
-    profile.fragmentation(&before, units_before.as_ref()) - profile.fragmentation(&after, units_after.as_ref())
+fn fragmentation(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let (profile, before) = (scoring.profile, before(policy, scoring, node));
+    let after = profile.free_after(&before.free, node, &scoring.asked);
+    let units_after = profile.scarcest_units(node, Some(scoring.demand));
+    before.term[0] - profile.fragmentation(&after, units_after.as_ref())
+}
+
+fn fragmentation_before(profile: &Profile, free: &Vector, node: Node<'_>) -> NodeTerm {
+    [profile.fragmentation(free, profile.scarcest_units(node, None).as_ref()), 0.0]
+}
+
+/// What the profile says of a node before the placement, which may be known.
+#[inline]
+fn before(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> Outlook {
+    node.outlook().copied().unwrap_or_else(|| policy.outlook(scoring.profile, node))
 }
 
 /// Best fit: `-Σ_k (f_k - r_k) / m_k`, over all resources of the node but memory, which there is plenty of where CPUs and

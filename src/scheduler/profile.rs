@@ -6,6 +6,7 @@
 
 use super::amount::Amount;
 use super::node_table::{Demand, Node, NodeTable};
+use super::policy::NodeTerm;
 use super::resource_names::ResourceId;
 use super::units::Units;
 
@@ -35,6 +36,15 @@ pub type Vector = [f32; RESOURCES_MAX];
 
 /// What a demand asks for of each resource of a profile.
 pub type Asked = [Amount; RESOURCES_MAX];
+
+/// What a profile says of a node, whatever the demand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outlook {
+    /// What is free there of each resource.
+    pub free: Vector,
+    /// The policy's part of a score.
+    pub term: NodeTerm,
+}
 
 /// A resource that matters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -247,32 +257,38 @@ impl Profile {
         asked
     }
 
-    /// What is free on a node, and what would be with a demand placed there.
+    /// What is free on a node.
     #[inline]
-    pub fn free(&self, node: Node<'_>, asked: &Asked) -> (Vector, Vector) {
-        let (mut before, mut after) = ([0.0; RESOURCES_MAX], [0.0; RESOURCES_MAX]);
-        let free = before.iter_mut().zip(&mut after);
-        for ((resource, asked), (before, after)) in self.resources.iter().zip(asked).zip(free) {
-            let free = node.cell(resource.id).free();
-            *before = free.units().max(0) as f32;
-            *after = free.saturating_sub(*asked).units().max(0) as f32;
-        }
-        (before, after)
+    pub fn free(&self, node: Node<'_>) -> Vector {
+        let mut free = [0.0; RESOURCES_MAX];
+        let resources = free.iter_mut().zip(&self.resources);
+        resources.for_each(|(free, resource)| *free = units_of(node.cell(resource.id).free()));
+        free
     }
 
-    /// What is free of the units of the scarcest resource on a node, and what would be with the demand placed there, if it
-    /// comes in units and not all of them are whole: else the sum says the same.
+    /// What would be free on a node with a demand placed where `free` is free.
     #[inline]
-    pub fn scarcest_units(&self, node: Node<'_>, demand: &Demand) -> (Option<Units>, Option<Units>) {
-        let Some(scarcest) = self.resources.first() else { return (None, None) };
-        let Some(before) = node.units(scarcest.id) else { return (None, None) };
-        let mut after = before;
-        let amount = demand.amount(scarcest.id);
-        if before.can_host(amount) {
-            after.take(amount);
+    pub fn free_after(&self, free: &Vector, node: Node<'_>, asked: &Asked) -> Vector {
+        let mut after = *free;
+        for ((after, resource), &asked) in after.iter_mut().zip(&self.resources).zip(asked) {
+            if asked != Amount::ZERO {
+                *after = units_of(node.cell(resource.id).free().saturating_sub(asked));
+            }
         }
-        let unless_whole = |units: Units| (!units.are_whole()).then_some(units);
-        (unless_whole(before), unless_whole(after))
+        after
+    }
+
+    /// What is free of the units of the scarcest resource on a node, with a demand placed there or as it is, if it comes in units
+    /// and not all of them are whole: else the sum says the same.
+    #[inline]
+    pub fn scarcest_units(&self, node: Node<'_>, placed: Option<&Demand>) -> Option<Units> {
+        let scarcest = self.resources.first()?;
+        let mut units = node.units(scarcest.id)?;
+        let amount = placed.map_or(Amount::ZERO, |demand| demand.amount(scarcest.id));
+        if units.can_host(amount) {
+            units.take(amount);
+        }
+        (!units.are_whole()).then_some(units)
     }
 
     /// Stranded resources of a node where `free` is free: `N Σ_k s_k (f_k - D_k t) / C_k` with `t = min_k f_k / D_k`,
@@ -320,6 +336,12 @@ impl Profile {
         let scarcest_free = free[SCARCEST];
         if scarcest_free == 0.0 { 0.0 } else { scarcest_free * self.node_share * self.common.unfit(free) }
     }
+}
+
+/// A free amount in units; what is beyond is not free.
+#[inline]
+fn units_of(free: Amount) -> f32 {
+    free.units().max(0) as f32
 }
 
 /// `f_q` in wholes.

@@ -11,9 +11,9 @@ use foldhash::fast::RandomState;
 
 use super::cells::Slot;
 use super::changes::Position;
-use super::node_table::{Demand, NodeTable};
+use super::node_table::{Demand, Node, NodeTable};
 use super::policy::Scoring;
-use super::profile::{self, Count, Profile};
+use super::profile::{self, Count, Outlook, Profile};
 use super::rank::Rank;
 use super::rank_tree::RankTree;
 
@@ -64,6 +64,44 @@ struct Renewal {
     done: usize,
 }
 
+/// What the newest profile says of nodes, as far as it was asked: a node changes once, and is then ranked for every class.
+#[derive(Debug, Default)]
+struct Outlooks {
+    profile: Rc<Profile>,
+    /// Tells the profile from those before.
+    serial: u64,
+    by_slot: Vec<Dated>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Dated {
+    /// The serial of the profile and the latest change of the node that it is by.
+    date: (u64, Position),
+    outlook: Outlook,
+}
+
+impl Outlooks {
+    /// A new profile takes the place of the one before.
+    fn start_over(&mut self, profile: &Rc<Profile>) {
+        self.profile.clone_from(profile);
+        self.serial += 1;
+    }
+
+    #[inline]
+    fn of(&mut self, table: &NodeTable, node: Node<'_>) -> &Outlook {
+        let slot = node.slot() as usize;
+        if self.by_slot.len() <= slot {
+            self.by_slot.resize_with(table.slot_count(), Dated::default);
+        }
+        let date = (self.serial, table.changes().latest(node.slot()));
+        let dated = &mut self.by_slot[slot];
+        if dated.date != date {
+            *dated = Dated { date, outlook: table.policy().outlook(&self.profile, node) };
+        }
+        &dated.outlook
+    }
+}
+
 /// What a list of resources, byte for byte, was resolved to.
 #[derive(Clone, Copy, Debug)]
 struct Recalled {
@@ -88,6 +126,7 @@ pub struct RankCache {
     decisions: u64,
     /// What the policies that learn go by.
     profile: Rc<Profile>,
+    outlooks: Outlooks,
     /// The class that is brought up to the newest profile.
     renewal: Renewal,
     /// Whether all ranks are by the newest profile, as far as was seen.
@@ -150,7 +189,7 @@ impl RankCache {
         }
         let renewal = Some(&mut self.renewal).filter(|renewal| renewal.class == Some(class_index));
         let class = &mut self.classes[class_index.0];
-        class.catch_up(table, &self.profile, renewal, &mut self.changed);
+        class.catch_up(table, &mut self.outlooks, renewal, &mut self.changed);
         let highest = class.ranks.highest();
         if table.policy().learns() {
             self.renew(table);
@@ -169,7 +208,7 @@ impl RankCache {
             self.begin_renewal();
         }
         if let Some(class) = self.renewal.class
-            && self.renewal.proceed(table, &self.classes[class.0].demand)
+            && self.renewal.proceed(table, &mut self.outlooks, &self.classes[class.0].demand)
         {
             let class = &mut self.classes[class.0];
             std::mem::swap(&mut class.ranks, &mut self.renewal.ranks);
@@ -212,6 +251,7 @@ impl RankCache {
         let profile = self.make_profile(table);
         if self.profile.is_empty() || profile.differs(&self.profile) {
             self.profile = Rc::new(profile);
+            self.outlooks.start_over(&self.profile);
             self.is_renewed = false;
         }
     }
@@ -246,7 +286,7 @@ impl Class {
     fn catch_up(
         &mut self,
         table: &NodeTable,
-        newest: &Rc<Profile>,
+        outlooks: &mut Outlooks,
         renewal: Option<&mut Renewal>,
         changed: &mut Vec<(Slot, Option<Rank>)>,
     ) {
@@ -254,25 +294,25 @@ impl Class {
         let is_complete = self.is_ranked && self.ranks.extend_to(table.slot_count());
         match changes.since(self.seen).filter(|_| is_complete) {
             Some(slots) => {
-                let scoring = Scoring::new(&self.demand, &self.profile);
+                let mut ranker = Ranker::new(table, &self.demand, &self.profile, outlooks);
                 changed.clear();
-                changed.extend(slots.map(|slot| (slot, rank(table, &scoring, slot))));
+                changed.extend(slots.map(|slot| (slot, ranker.rank(slot))));
                 // In a loop of its own the processor fetches several entries of the tree at once.
                 changed.iter().for_each(|&(slot, rank)| self.ranks.set(slot, rank));
                 if let Some(renewal) = renewal {
-                    let scoring = Scoring::new(&self.demand, &renewal.profile);
+                    let mut ranker = Ranker::new(table, &self.demand, &renewal.profile, outlooks);
                     for &(slot, _) in changed.iter().filter(|(slot, _)| (*slot as usize) < renewal.done) {
-                        renewal.ranks.set(slot, rank(table, &scoring, slot));
+                        renewal.ranks.set(slot, ranker.rank(slot));
                     }
                 }
             }
             None => {
-                self.profile.clone_from(newest);
+                self.profile.clone_from(&outlooks.profile);
                 if let Some(renewal) = renewal {
                     renewal.class = None;
                 }
-                let scoring = Scoring::new(&self.demand, newest);
-                self.ranks.fill((0..table.slot_count()).map(|slot| rank(table, &scoring, slot as Slot)));
+                let mut ranker = Ranker::new(table, &self.demand, &self.profile, outlooks);
+                self.ranks.fill((0..table.slot_count()).map(|slot| ranker.rank(slot as Slot)));
                 self.is_ranked = true;
                 self.count_ranked = self.count;
             }
@@ -284,22 +324,43 @@ impl Class {
 impl Renewal {
     /// Ranks some more slots for the demand of its class. Returns whether all are ranked.
     #[cold]
-    fn proceed(&mut self, table: &NodeTable, demand: &Demand) -> bool {
+    fn proceed(&mut self, table: &NodeTable, outlooks: &mut Outlooks, demand: &Demand) -> bool {
         let slot_count = table.slot_count();
         if !self.ranks.extend_to(slot_count) {
             self.ranks.reset(slot_count);
             self.done = 0;
         }
         let end = slot_count.min(self.done + RENEWED_PER_DECISION);
-        let scoring = Scoring::new(demand, &self.profile);
+        let mut ranker = Ranker::new(table, demand, &self.profile, outlooks);
         // What the tree still has of a class before is overwritten to its end.
-        self.ranks.set_range(self.done, (self.done..end).map(|slot| rank(table, &scoring, slot as Slot)));
+        self.ranks.set_range(self.done, (self.done..end).map(|slot| ranker.rank(slot as Slot)));
         self.done = end;
         end == slot_count
     }
 }
 
-#[inline]
-fn rank(table: &NodeTable, scoring: &Scoring<'_>, slot: Slot) -> Option<Rank> {
-    table.node(slot).and_then(|node| Rank::of(table.policy(), scoring, node))
+/// Ranks nodes for a demand.
+struct Ranker<'a> {
+    table: &'a NodeTable,
+    scoring: Scoring<'a>,
+    /// `None` where the policy goes by no profile, or by one that is not the newest.
+    outlooks: Option<&'a mut Outlooks>,
+}
+
+impl<'a> Ranker<'a> {
+    #[inline]
+    fn new(table: &'a NodeTable, demand: &'a Demand, profile: &'a Rc<Profile>, outlooks: &'a mut Outlooks) -> Self {
+        let is_newest = table.policy().learns() && Rc::ptr_eq(profile, &outlooks.profile);
+        Self { table, scoring: Scoring::new(demand, profile), outlooks: is_newest.then_some(outlooks) }
+    }
+
+    #[inline]
+    fn rank(&mut self, slot: Slot) -> Option<Rank> {
+        let node = self.table.node(slot)?;
+        let node = match &mut self.outlooks {
+            Some(outlooks) => node.with_outlook(outlooks.of(self.table, node)),
+            None => node,
+        };
+        Rank::of(self.table.policy(), &self.scoring, node)
+    }
 }

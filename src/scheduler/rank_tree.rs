@@ -15,10 +15,13 @@ const INFEASIBLE: u64 = 0;
 
 /// Ranks by slot. All start as not feasible.
 ///
-/// Invariant: `levels[l + 1][i]` is the greatest of `levels[l][8 i .. 8 i + 8]`, and the last level has one group.
+/// Invariant: entry `i` of a level is the greatest of group `i` of the level below, and the last level has one group.
 #[derive(Debug, Default)]
 pub struct RankTree {
-    levels: Vec<Vec<[u64; FAN_OUT]>>,
+    /// Of all levels, one after the other, the lowest first.
+    groups: Vec<[u64; FAN_OUT]>,
+    /// The first group of each level.
+    levels: Vec<usize>,
     slots: usize,
 }
 
@@ -37,7 +40,8 @@ impl RankTree {
     /// Adds slots at the end, none of them feasible, if there is room. Returns whether there was.
     #[inline]
     pub fn extend_to(&mut self, slots: usize) -> bool {
-        let has_room = self.levels.first().is_some_and(|level| slots <= level.len() * FAN_OUT);
+        let lowest_groups = self.levels.get(1).copied().unwrap_or(self.groups.len());
+        let has_room = slots <= lowest_groups * FAN_OUT;
         if has_room {
             self.slots = self.slots.max(slots);
         }
@@ -54,12 +58,13 @@ impl RankTree {
     pub fn set_range(&mut self, start: usize, ranks: impl ExactSizeIterator<Item = Option<Rank>>) {
         let (mut first, mut end) = (start, start + ranks.len());
         for (slot, rank) in (start..).zip(ranks) {
-            self.levels[0][slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
+            self.groups[slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
         }
-        for level in 1..self.levels.len() {
+        for levels in self.levels.windows(2) {
+            let &[below, level] = levels else { break };
             (first, end) = (first / FAN_OUT, end.div_ceil(FAN_OUT));
             for group in first..end {
-                self.levels[level][group / FAN_OUT][group % FAN_OUT] = greatest(&self.levels[level - 1][group]);
+                self.groups[level + group / FAN_OUT][group % FAN_OUT] = greatest(&self.groups[below + group]);
             }
         }
     }
@@ -67,21 +72,18 @@ impl RankTree {
     /// Makes so many slots, none of them feasible.
     pub fn reset(&mut self, slots: usize) {
         self.slots = slots;
-        let mut groups = (self.slots + self.slots / 4).div_ceil(FAN_OUT).max(1);
-        let mut level = 0;
+        self.levels.clear();
+        let (mut start, mut groups) = (0, (slots + slots / 4).div_ceil(FAN_OUT).max(1));
         loop {
-            if self.levels.len() == level {
-                self.levels.push(Vec::new());
-            }
-            self.levels[level].clear();
-            self.levels[level].resize(groups, [INFEASIBLE; FAN_OUT]);
-            level += 1;
+            self.levels.push(start);
+            start += groups;
             if groups == 1 {
                 break;
             }
             groups = groups.div_ceil(FAN_OUT);
         }
-        self.levels.truncate(level);
+        self.groups.clear();
+        self.groups.resize(start, [INFEASIBLE; FAN_OUT]);
     }
 
     /// Sets the rank of a slot.
@@ -89,39 +91,39 @@ impl RankTree {
     pub fn set(&mut self, slot: Slot, rank: Option<Rank>) {
         let mut index = slot as usize;
         let mut bits = rank.map_or(INFEASIBLE, Rank::bits);
-        let mut old = std::mem::replace(&mut self.levels[0][index / FAN_OUT][index % FAN_OUT], bits);
-        for level in 1..self.levels.len() {
+        let mut old = std::mem::replace(&mut self.groups[index / FAN_OUT][index % FAN_OUT], bits);
+        let mut below = 0;
+        for &level in self.levels.iter().skip(1) {
             index /= FAN_OUT;
-            let greatest_before = self.levels[level][index / FAN_OUT][index % FAN_OUT];
+            let greatest_before = self.groups[level + index / FAN_OUT][index % FAN_OUT];
             if bits < greatest_before {
                 if old < greatest_before {
                     return;
                 }
-                bits = greatest(&self.levels[level - 1][index]);
+                bits = greatest(&self.groups[below + index]);
             }
             if bits == greatest_before {
                 return;
             }
-            self.levels[level][index / FAN_OUT][index % FAN_OUT] = bits;
-            old = greatest_before;
+            self.groups[level + index / FAN_OUT][index % FAN_OUT] = bits;
+            (old, below) = (greatest_before, level);
         }
     }
 
     /// The rank of a slot.
     #[inline]
     pub fn get(&self, slot: usize) -> Option<Rank> {
-        Rank::from_bits(self.levels[0][slot / FAN_OUT][slot % FAN_OUT])
+        Rank::from_bits(self.groups[slot / FAN_OUT][slot % FAN_OUT])
     }
 
     /// The highest rank, and the lowest slot that has it.
     #[inline]
     pub fn highest(&self) -> Option<(Rank, Slot)> {
-        let top = self.levels.last()?.first()?;
-        let bits = greatest(top);
+        let bits = greatest(self.groups.last()?);
         let rank = Rank::from_bits(bits)?;
         let mut index = 0;
         for level in self.levels.iter().rev() {
-            let group = &level[index];
+            let group = &self.groups[level + index];
             index = index * FAN_OUT + group.iter().position(|&entry| entry == bits)?;
         }
         Some((rank, index as Slot))

@@ -27,6 +27,8 @@ const UNUSED_MAX: usize = 256;
 struct Entry {
     /// Empty where the id is free.
     name: Box<[u8]>,
+    /// See [`end_of`].
+    end: u64,
     /// Whether the id is in `unused`, where it may stay after it has come to use again.
     listed_unused: bool,
 }
@@ -65,7 +67,8 @@ impl ResourceNames {
             // A name takes at least 10 bytes of a frame and far more memory than that: 2^32 do not fit.
             ResourceId(u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 names"))
         });
-        self.entries[id.index()].name = name.into();
+        let entry = &mut self.entries[id.index()];
+        (entry.name, entry.end) = (name.into(), end_of(name));
         self.ids.insert(name.into(), id);
         id
     }
@@ -74,7 +77,9 @@ impl ResourceNames {
     #[inline]
     pub fn is_name(&self, id: ResourceId, name: &[u8]) -> bool {
         // A free id has the empty name, which no resource has.
-        *self.entries[id.index()].name == *name
+        // What is left to compare is nothing for most names.
+        let Entry { name: known, end, .. } = &self.entries[id.index()];
+        known.len() == name.len() && *end == end_of(name) && (name.len() <= 8 || **known == *name)
     }
 
     /// The name of an id that is known.
@@ -135,6 +140,23 @@ impl ResourceNames {
     }
 }
 
+/// The last eight bytes of a name, and all of a shorter one: names of up to eight bytes and of the same length that
+/// have the same end are the same.
+#[inline]
+fn end_of(name: &[u8]) -> u64 {
+    if let Some(last) = name.last_chunk() {
+        return u64::from_le_bytes(*last);
+    }
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+    }
+    match *name {
+        [] => 0,
+        [first, .., last] => u64::from(first) << 16 | u64::from(name[1]) << 8 | u64::from(last),
+        [only] => u64::from(only),
+    }
+}
+
 /// A name as it is shown: printable ASCII as it is, everything else escaped.
 #[derive(Clone, Copy)]
 pub struct EscapedName<'a>(pub &'a [u8]);
@@ -172,6 +194,22 @@ mod tests {
         assert_eq!(names.get(b"CPU"), Some(cpu));
         assert!(names.entries.len() <= UNUSED_MAX + 3, "{} ids", names.entries.len());
         assert!(names.ids.len() <= UNUSED_MAX + 3, "{} names", names.ids.len());
+    }
+
+    #[test]
+    fn a_name_is_told_from_those_that_differ_in_a_byte() {
+        for length in 1..20 {
+            let name: Vec<u8> = (b'a'..).take(length).collect();
+            let mut names = ResourceNames::default();
+            let id = names.intern(&name);
+            assert!(names.is_name(id, &name));
+            assert!(!names.is_name(id, &name[1..]) && !names.is_name(id, &[&name[..], b"a"].concat()));
+            for place in 0..length {
+                let mut other = name.clone();
+                other[place] ^= 1;
+                assert!(!names.is_name(id, &other), "{length} bytes, the one at {place}");
+            }
+        }
     }
 
     #[test]

@@ -57,30 +57,63 @@ impl fmt::Display for ResourcesError {
 }
 
 /// A well-formed list of resources, still as its bytes: iterating yields keys and amounts in the order sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Resources<'a> {
     bytes: &'a [u8],
+    key_lengths: KeyLengths,
 }
+
+/// The lengths of the first keys, a byte each, the first in the lowest, so that they are not searched for their ends twice. 0
+/// stands for a key that is longer or comes later.
+#[derive(Clone, Copy, Debug, Default)]
+struct KeyLengths(u64);
+
+impl KeyLengths {
+    /// Sets the length of the key at a place.
+    #[inline]
+    fn set(&mut self, place: u32, length: usize) {
+        let length = if length <= usize::from(u8::MAX) { length as u64 } else { 0 };
+        self.0 |= length.checked_shl(place * u8::BITS).unwrap_or(0);
+    }
+
+    /// Takes off the length of the first key.
+    #[inline]
+    fn take(&mut self) -> Option<usize> {
+        let length = (self.0 & u64::from(u8::MAX)) as usize;
+        self.0 >>= u8::BITS;
+        (length > 0).then_some(length)
+    }
+}
+
+impl PartialEq for Resources<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Resources<'_> {}
 
 impl<'a> Resources<'a> {
     /// The list of no resources.
-    pub const EMPTY: Resources<'static> = Resources { bytes: &[] };
+    pub const EMPTY: Resources<'static> = Resources { bytes: &[], key_lengths: KeyLengths(0) };
 
     /// Checks the whole of `bytes`, so that whoever applies the list never stops half way.
     #[inline]
     pub fn parse(bytes: &'a [u8], meaning: Meaning) -> Result<Self, ResourcesError> {
-        let mut rest = bytes;
+        let (mut rest, mut place, mut key_lengths) = (bytes, 0, KeyLengths::default());
         while !rest.is_empty() {
-            let (_, value, after) = split_entry(rest)?;
+            let key_length = key_length(rest)?;
+            let (_, value, after) = split_entry(rest, key_length)?;
             if !value.is_finite() {
                 return Err(ResourcesError::AmountNotFinite);
             }
             if value < 0.0 && meaning == Meaning::Demand {
                 return Err(ResourcesError::AmountNegative);
             }
-            rest = after;
+            key_lengths.set(place, key_length);
+            (rest, place) = (after, place + 1);
         }
-        Ok(Self { bytes })
+        Ok(Self { bytes, key_lengths })
     }
 
     /// The bytes of the list as they were sent.
@@ -97,7 +130,8 @@ impl<'a> Iterator for Resources<'a> {
         if self.bytes.is_empty() {
             return None;
         }
-        let entry = split_entry(self.bytes);
+        let known = self.key_lengths.take();
+        let entry = known.map_or_else(|| key_length(self.bytes), Ok).and_then(|length| split_entry(self.bytes, length));
         debug_assert!(entry.is_ok(), "the list was checked when it was parsed");
         let (key, value, rest) = entry.ok()?;
         self.bytes = rest;
@@ -105,26 +139,26 @@ impl<'a> Iterator for Resources<'a> {
     }
 }
 
-/// Splits the first key and value off `bytes`, which are not empty.
+/// The length of the first key of `bytes`, which are not empty.
 #[inline]
-fn split_entry(bytes: &[u8]) -> Result<(&[u8], f64, &[u8]), ResourcesError> {
+fn key_length(bytes: &[u8]) -> Result<usize, ResourcesError> {
     // One more than the longest key is enough to find its end; a hostile list of one endless key is not
     // searched to its end.
     let searched = &bytes[..bytes.len().min(KEY_LENGTH_MAX + 1)];
-    let Some(key_length) = find_zero(searched) else {
-        return Err(if searched.len() > KEY_LENGTH_MAX {
-            ResourcesError::KeyTooLong
-        } else {
-            ResourcesError::KeyUnterminated
-        });
-    };
-    if key_length == 0 {
-        return Err(ResourcesError::KeyEmpty);
+    match find_zero(searched) {
+        Some(0) => Err(ResourcesError::KeyEmpty),
+        Some(length) => Ok(length),
+        None if searched.len() > KEY_LENGTH_MAX => Err(ResourcesError::KeyTooLong),
+        None => Err(ResourcesError::KeyUnterminated),
     }
-    let (key, rest) = bytes.split_at(key_length);
-    let Some((value, rest)) = rest[1..].split_first_chunk::<AMOUNT_LENGTH>() else {
-        return Err(ResourcesError::AmountCutShort);
-    };
+}
+
+/// Splits the first key, of a length that is known, and its value off `bytes`.
+#[inline]
+fn split_entry(bytes: &[u8], key_length: usize) -> Result<(&[u8], f64, &[u8]), ResourcesError> {
+    let (key, rest) = bytes.split_at_checked(key_length).ok_or(ResourcesError::KeyUnterminated)?;
+    let after_key = rest.split_first_chunk::<{ 1 + AMOUNT_LENGTH }>();
+    let Some(([_, value @ ..], rest)) = after_key else { return Err(ResourcesError::AmountCutShort) };
     Ok((key, f64::from_le_bytes(*value), rest))
 }
 
@@ -169,6 +203,17 @@ mod tests {
             [(&b"GPU"[..], Amount::from_f64(0.5)), (b"CPU", Amount::from_f64(4.0)), ("µ\n".as_bytes(), Amount::ZERO)]
         );
         assert_eq!(Resources::parse(b"", Meaning::Demand), Ok(Resources::EMPTY));
+    }
+
+    #[test]
+    fn keys_of_any_length_at_any_place_are_told_apart() {
+        let lengths = [1, 255, 256, 8, 300, 7, 2, 254, 255, 3, KEY_LENGTH_MAX, 1];
+        let keys: Vec<Vec<u8>> = lengths.iter().map(|&length| vec![b'k'; length]).collect();
+        for first in 0..keys.len() {
+            let bytes: Vec<u8> = keys[first..].iter().flat_map(|key| entry(key, 1.0)).collect();
+            let list = Resources::parse(&bytes, Meaning::Report).unwrap();
+            assert!(list.map(|(key, _)| key).eq(keys[first..].iter()), "{:?}", &lengths[first..]);
+        }
     }
 
     #[test]

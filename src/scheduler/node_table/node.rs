@@ -1,9 +1,9 @@
 //! One node of a table, as the policies see it.
 
 use super::{Demand, NodeTable};
-use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::{Cell, Slot};
 use crate::scheduler::policy::{NodeTerm, Share};
+use crate::scheduler::profile::Outlook;
 use crate::scheduler::rank::Fit;
 use crate::scheduler::resource_names::ResourceId;
 use crate::scheduler::units::Units;
@@ -16,6 +16,7 @@ pub struct Node<'a> {
     pub(super) slot: Slot,
     pub(super) id: NodeId,
     pub(super) term: NodeTerm,
+    pub(super) outlook: Option<&'a Outlook>,
 }
 
 impl<'a> Node<'a> {
@@ -59,18 +60,18 @@ impl<'a> Node<'a> {
             if cell.total < amount {
                 return Fit::Infeasible;
             }
-            if cell.free() < amount || !self.can_units_host(id, amount) {
+            if cell.free() < amount {
                 fit = Fit::Queues;
             }
         }
-        fit
+        let can_host = self.table.nodes[self.slot as usize].units.is_none() || self.can_units_host(demand);
+        if can_host { fit } else { Fit::Queues }
     }
 
-    /// Whether the units of a resource can host an amount, if it comes in units and as much is free.
-    #[inline]
-    fn can_units_host(self, id: ResourceId, amount: Amount) -> bool {
-        self.table.nodes[self.slot as usize].units.is_none()
-            || self.table.units_apart(self.slot, id).is_none_or(|units| units.can_host(amount))
+    /// Whether the units of those resources that come in units can host what is asked of them.
+    fn can_units_host(self, demand: &Demand) -> bool {
+        let mut entries = demand.entries.iter();
+        entries.all(|&(id, amount)| self.table.units_apart(self.slot, id).is_none_or(|units| units.can_host(amount)))
     }
 
     /// What is free of each unit of a resource; `None` of a resource that does not come in units.
@@ -83,6 +84,21 @@ impl<'a> Node<'a> {
     #[inline]
     pub fn term(self) -> NodeTerm {
         self.term
+    }
+
+    /// The node together with what a profile says of it.
+    #[inline]
+    pub fn with_outlook<'o>(self, outlook: &'o Outlook) -> Node<'o>
+    where
+        'a: 'o,
+    {
+        Node { outlook: Some(outlook), ..self }
+    }
+
+    /// What a profile says of it, where that is known.
+    #[inline]
+    pub fn outlook(self) -> Option<&'a Outlook> {
+        self.outlook
     }
 
     /// What it has of a resource.

@@ -78,13 +78,15 @@ impl NodeTable {
         self.cells.begin_report();
         let (mut count, mut sparse_count, mut has_changed, mut has_grown) = (0, 0, false, false);
         for (name, amount) in resources {
-            let id = match (self.last_order.get(count), self.cells.held_sparse(slot).get(sparse_count)) {
-                (Some(&id), _) if self.names.is_name(id, name) => id,
-                (_, Some(&id)) if self.names.is_name(id, name) => {
-                    sparse_count += 1;
-                    id
-                }
-                _ => self.find(name, count)?,
+            let id = match self.last_order.get(count) {
+                Some(&id) if self.names.is_name(id, name) => id,
+                _ => match self.cells.held_sparse(slot).get(sparse_count) {
+                    Some(&id) if self.names.is_name(id, name) => {
+                        sparse_count += 1;
+                        id
+                    }
+                    _ => self.find(name, count)?,
+                },
             };
             match self.cells.overwrite(slot, id, amount)? {
                 Overwritten::Same => {}
