@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failure, 2 usage; 99 where `bench` misses an objective.
 
+mod background;
 mod bench;
 mod drain;
 mod explain;
@@ -15,10 +16,13 @@ mod token;
 mod values;
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use argh::FromArgs;
+
+use self::background::BackgroundFlush;
 
 /// External scheduler for Ray: decides in microseconds which node runs a task.
 #[derive(FromArgs, Debug)]
@@ -56,6 +60,9 @@ impl CommandError {
 
 const USAGE_EXIT_CODE: u8 = 2;
 
+/// How long the last lines of a server's log may take at exit.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = match std::env::args_os().skip(1).map(|argument| argument.into_string()).collect() {
@@ -75,9 +82,11 @@ pub fn main() -> ExitCode {
         }
         Err(exit) => return usage(exit.output.trim_end()),
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
+    let mut logger = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    logger.format_timestamp_millis();
+    let is_server = matches!(arguments.command, Command::Serve(_));
+    let log_flush = if is_server { log_in_background(&mut logger) } else { None };
+    logger.init();
     let result = match arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Bench(bench) => bench.run(),
@@ -87,6 +96,9 @@ pub fn main() -> ExitCode {
         Command::Drain(drain) => drain.run(),
         Command::Undrain(undrain) => undrain.run(),
     };
+    if let Some(log_flush) = log_flush {
+        log_flush.flush(LOG_FLUSH_TIMEOUT);
+    }
     match result {
         Ok(exit_code) => exit_code,
         Err(CommandError::Usage(message)) => usage(&message),
@@ -95,6 +107,17 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lets the log go its own way, so that who does not take it does not hold a server up.
+fn log_in_background(logger: &mut env_logger::Builder) -> Option<BackgroundFlush> {
+    // Without a thread for it, the log is written as usual.
+    let (writer, flush) = background::start(io::stderr()).ok()?;
+    logger.target(env_logger::Target::Pipe(Box::new(writer)));
+    if io::stderr().is_terminal() && std::env::var_os("RUST_LOG_STYLE").is_none() {
+        logger.write_style(env_logger::WriteStyle::Always);
+    }
+    Some(flush)
 }
 
 fn usage(message: &str) -> ExitCode {

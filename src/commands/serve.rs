@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use argh::FromArgs;
@@ -187,9 +188,9 @@ impl Serve {
             self.max_frame,
             if self.strict { "; strict" } else { "" }
         );
-        for address in addresses {
-            print(&format!("listening on {address}"));
-        }
+        // Serving does not wait for somebody to take these lines.
+        let announce = move || addresses.iter().for_each(|address| print(&format!("listening on {address}")));
+        _ = thread::Builder::new().name("announce".to_owned()).spawn(announce);
         server.run().map_err(|error| CommandError::failure("the poll loop failed", error))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,8 @@
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -46,6 +47,19 @@ impl Client {
 
     pub fn unix(path: &Path) -> Self {
         Self::connect(Domain::UNIX, &SockAddr::unix(path).expect("a short path")).expect("the server accepts")
+    }
+
+    /// A connection to a server that may not listen yet.
+    pub fn unix_patiently(path: &Path) -> Self {
+        let address = SockAddr::unix(path).expect("a short path");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::connect(Domain::UNIX, &address) {
+                Ok(client) => return client,
+                Err(error) => assert!(Instant::now() < deadline, "the server does not accept: {error}"),
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn connect(domain: Domain, address: &SockAddr) -> io::Result<Self> {

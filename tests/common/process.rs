@@ -133,9 +133,14 @@ impl Process {
 
     /// Starts a command with another standard output.
     pub fn start_with_stdout(command: &mut Command, stdout: Stdio) -> Self {
+        Self::start_with(command, stdout, Stdio::piped())
+    }
+
+    /// Starts a command with other standard streams.
+    pub fn start_with(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Self {
         // The tests wait for log lines, whatever the one who runs them has set.
         command.env_remove("RUST_LOG").env_remove("RUST_LOG_STYLE");
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().expect("the program starts");
         let stdout = Printed::gather(child.stdout.take());
         let stderr = Printed::gather(child.stderr.take());
@@ -159,7 +164,14 @@ impl Process {
         // Its end closes what it prints to, and unlike the end itself that can be awaited with a limit.
         let ended = self.stdout.wait_for_end() && self.stderr.wait_for_end();
         assert!(ended, "the process does not end\nstdout:\n{}\nstderr:\n{}", self.stdout.text(), self.stderr.text());
-        let status = self.child.wait().expect("the process is our child");
+        let deadline = start + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().expect("the process is our child") {
+                Some(status) => break status,
+                None => assert!(Instant::now() < deadline, "the process does not end"),
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
         Ended { status, stdout: self.stdout.text(), stderr: self.stderr.text(), elapsed: start.elapsed() }
     }
 

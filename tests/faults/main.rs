@@ -5,4 +5,5 @@
 mod common;
 
 mod access;
+mod output;
 mod slow;
