@@ -10,6 +10,7 @@ use crate::scheduler::node_table::{Node, NodeTable};
 use crate::scheduler::resource_names::ResourceId;
 use crate::scheduler::shared_view::{OwnerStatus, SharedView};
 use crate::scheduler::view::{Explanation, Verdict};
+use crate::server::close::CloseReason;
 use crate::telemetry::counters::RequestCounters;
 use crate::telemetry::server::ServerTelemetry;
 
@@ -25,11 +26,15 @@ pub fn server(telemetry: &ServerTelemetry, counters: &RequestCounters) -> Value 
         latency_us.insert(name.to_owned(), in_us(latency.value_at_percentile(percentile)).into());
     }
     latency_us.insert("max".to_owned(), in_us(latency.max()).into());
+    let closed = CloseReason::KINDS.iter().zip(&telemetry.counters.closed);
+    let closed: Map<_, _> = closed.map(|(kind, &count)| (kind.key.to_owned(), count.into())).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": telemetry.uptime().as_secs_f64(),
         "connections": telemetry.connections,
         "connections_accepted": telemetry.counters.accepted,
+        "connections_closed": closed,
+        "accept_errors": telemetry.counters.accept_errors,
         "requests": {
             "answered": latency.len(),
             "placed": counters.placed,

@@ -34,29 +34,47 @@ pub enum CloseReason {
     Shutdown,
 }
 
+/// What a reason is called where connections are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct CloseKind {
+    /// For programs.
+    pub key: &'static str,
+    /// After a number of connections.
+    pub name: &'static str,
+    /// Whether peers come in crowds where they are closed for this reason, so that a log line about one is as good as
+    /// about all.
+    pub comes_in_crowds: bool,
+}
+
+impl CloseKind {
+    const fn of_each(key: &'static str, name: &'static str) -> Self {
+        Self { key, name, comes_in_crowds: false }
+    }
+
+    const fn of_crowds(key: &'static str, name: &'static str) -> Self {
+        Self { key, name, comes_in_crowds: true }
+    }
+}
+
 impl CloseReason {
     /// Number of reasons that [`CloseReason::index`] tells apart.
     pub const REASONS: usize = 12;
 
-    /// A name for each reason, by index, as it is used with a count.
-    pub const NAMES: [&'static str; Self::REASONS] = [
-        "closed by the peer",
-        "closed inside a frame",
-        "lost",
-        "bad frame",
-        "over the limit",
-        "out of memory",
-        "at exit",
-        "without the token",
-        "closed unused",
-        "with a frame not finished in time",
-        "with replies not read in time",
-        "not allowed",
+    /// What the reasons are called, by index.
+    pub const KINDS: [CloseKind; Self::REASONS] = [
+        CloseKind::of_each("end_of_stream", "closed by the peer"),
+        CloseKind::of_each("inside_frame", "closed inside a frame"),
+        CloseKind::of_each("lost", "lost"),
+        CloseKind::of_each("bad_frame", "bad frame"),
+        CloseKind::of_crowds("too_many_connections", "over the limit"),
+        CloseKind::of_each("out_of_memory", "out of memory"),
+        CloseKind::of_each("shutdown", "at exit"),
+        CloseKind::of_each("unauthorized", "without the token"),
+        CloseKind::of_crowds("unused", "closed unused"),
+        CloseKind::of_each("frame_timeout", "with a frame not finished in time"),
+        CloseKind::of_each("write_timeout", "with replies not read in time"),
+        CloseKind::of_each("not_allowed", "not allowed"),
     ];
-
-    /// Whether peers come in crowds where they are closed for this reason, by index, so that one is as good as all.
-    pub const IS_CROWD: [bool; Self::REASONS] =
-        [false, false, false, false, true, false, false, false, true, false, false, false];
 
     /// A small number for the reason.
     pub fn index(&self) -> usize {

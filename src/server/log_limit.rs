@@ -58,7 +58,7 @@ impl Line {
     fn allowance(self) -> u32 {
         match self {
             Self::CannotAccept => 1,
-            Self::Closed(reason) if CloseReason::IS_CROWD[reason] => 1,
+            Self::Closed(reason) if CloseReason::KINDS[reason].comes_in_crowds => 1,
             _ => LINES_PER_WINDOW,
         }
     }
@@ -68,8 +68,8 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected"),
-            Self::CannotAccept => f.write_str("connections not accepted for now"),
-            Self::Closed(reason) => write!(f, "connections {}", CloseReason::NAMES[*reason]),
+            Self::CannotAccept => f.write_str("cannot accept connections"),
+            Self::Closed(reason) => f.write_str(CloseReason::KINDS[*reason].name),
             Self::Refused(_) => f.write_str("requests refused for the same kind of reason"),
         }
     }
@@ -153,7 +153,7 @@ impl LogLimits {
             if start + WINDOW <= now {
                 *entry = None;
                 if left_out > 0 {
-                    log::log!(target: TARGET, level, "{left_out} more {} within {} s", Line::at(index), WINDOW.as_secs());
+                    log::log!(target: TARGET, level, "{}: {left_out} more within {} s", Line::at(index), WINDOW.as_secs());
                 }
             } else if left_out > 0 {
                 let end = start + WINDOW;

@@ -47,9 +47,9 @@ pub struct ConnectionCounters {
 impl fmt::Display for ConnectionCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connections", self.accepted)?;
-        for (name, &count) in CloseReason::NAMES.iter().zip(&self.closed) {
+        for (kind, &count) in CloseReason::KINDS.iter().zip(&self.closed) {
             if count > 0 {
-                write!(f, ", {count} {name}")?;
+                write!(f, ", {count} {}", kind.name)?;
             }
         }
         Ok(())

@@ -27,15 +27,46 @@ pub enum FrameError {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Negative { length } => write!(f, "announced a message of {length} bytes, which is negative"),
+            Self::Negative { length } => write!(f, "announced a message of {length} bytes, which is negative")?,
             Self::TooLong { length, length_max } => {
-                write!(f, "announced a message of {length} bytes, the limit is {length_max} (--max-frame)")
+                write!(f, "announced a message of {length} bytes, the limit is {length_max} (--max-frame)")?;
             }
+        }
+        match self.foreign_protocol() {
+            Some(protocol) => write!(f, ": it speaks {protocol}"),
+            None => Ok(()),
         }
     }
 }
 
 impl std::error::Error for FrameError {}
+
+/// How clients begin that have come to the wrong port.
+const FOREIGN_PREFIXES: [(&[u8], &str); 14] = [
+    (b"GET ", "HTTP"),
+    (b"HEAD ", "HTTP"),
+    (b"POST ", "HTTP"),
+    (b"PUT ", "HTTP"),
+    (b"DELETE ", "HTTP"),
+    (b"OPTIONS ", "HTTP"),
+    (b"CONNECT ", "HTTP"),
+    (b"PATCH ", "HTTP"),
+    (b"PRI * HT", "HTTP/2, as gRPC does"),
+    (b"\x16\x03", "TLS"),
+    (b"SSH-", "SSH"),
+    (b"PING\r\n", "the Redis protocol"),
+    (b"*1\r\n$", "the Redis protocol"),
+    (b"*2\r\n$", "the Redis protocol"),
+];
+
+impl FrameError {
+    /// The protocol that the bytes of the length are the beginning of, if they are known.
+    fn foreign_protocol(self) -> Option<&'static str> {
+        let (Self::Negative { length } | Self::TooLong { length, .. }) = self;
+        let bytes = length.to_le_bytes();
+        FOREIGN_PREFIXES.iter().find(|(prefix, _)| bytes.starts_with(prefix)).map(|&(_, protocol)| protocol)
+    }
+}
 
 /// Looks at the front of `bytes`. Nothing is copied: the message is a part of `bytes`.
 #[inline]
@@ -97,5 +128,24 @@ mod tests {
             assert_eq!(split(&announce(length, b""), MAX), Err(FrameError::TooLong { length, length_max: MAX }));
         }
         assert_eq!(split(&announce(i64::MIN, b""), MAX), Err(FrameError::Negative { length: i64::MIN }));
+    }
+
+    #[test]
+    fn other_protocols_are_recognised() {
+        let cases: [(&[u8], Option<&str>); 7] = [
+            (b"GET / HTTP/1.1\r\n", Some("HTTP")),
+            (b"PRI * HTTP/2.0\r\n", Some("HTTP/2, as gRPC does")),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01", Some("TLS")),
+            (b"*1\r\n$4\r\nPING\r\n", Some("the Redis protocol")),
+            (b"SSH-2.0-OpenSSH_9.2", Some("SSH")),
+            (b"GETTING ON", None),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff", None),
+        ];
+        for (bytes, protocol) in cases {
+            let error = split(bytes, MAX).expect_err("no length");
+            assert_eq!(error.foreign_protocol(), protocol);
+            let text = error.to_string();
+            assert!(protocol.is_none_or(|protocol| text.ends_with(&format!(": it speaks {protocol}"))), "{text}");
+        }
     }
 }

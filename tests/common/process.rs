@@ -191,6 +191,25 @@ impl Process {
         self.memory_bytes("VmLck:")
     }
 
+    /// Its memory in RAM, in bytes.
+    pub fn memory_resident_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the process is there").count()
+    }
+
+    /// Waits until it has fewer descriptors open than this.
+    pub fn wait_for_descriptors_below(&self, limit: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.descriptors() >= limit {
+            assert!(Instant::now() < deadline, "{} descriptors are open", self.descriptors());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn memory_bytes(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is there");
         let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("the kernel tells");

@@ -28,7 +28,19 @@ fn server_text(server: &Value, before: Option<&Value>) -> String {
         ("not placed", count(requests, "not_placed").to_string()),
         ("latency", format!("{} µs, inside the server", percentiles.join(", "))),
     ];
-    lines.map(|(name, value)| format!("{name:<12}{value}\n")).concat()
+    let troubles = troubles(server).map(|troubles| ("closed", troubles));
+    lines.into_iter().chain(troubles).map(|(name, value)| format!("{name:<12}{value}\n")).collect()
+}
+
+/// Reasons for which connections are closed in normal life.
+const NORMAL_REASONS: [&str; 3] = ["end_of_stream", "unused", "shutdown"];
+
+/// How many connections were closed for other reasons than those of normal life.
+fn troubles(server: &Value) -> Option<String> {
+    let counts = server["connections_closed"].as_object()?.iter();
+    let counts = counts.filter(|(reason, count)| !NORMAL_REASONS.contains(&reason.as_str()) && **count != 0);
+    let troubles: Vec<String> = counts.map(|(reason, count)| format!("{count} {}", reason.replace('_', " "))).collect();
+    (!troubles.is_empty()).then(|| troubles.join(", "))
 }
 
 /// Placements a second since the stats before, or over the whole uptime.
