@@ -129,8 +129,21 @@ fn churn_blocks_what_erlang_says() {
         assert_close(&policy["blocked"]["slot"], lost, 1.5);
         assert_close(&policy["blocked_largest"], lost, 1.5);
         assert_close(&policy["utilisation"]["slot"], lost, 1.5);
+        let offered = 100.0 * load.parse::<f64>().unwrap();
+        assert_close(&policy["offered"], offered, offered / 20.0);
         assert_eq!(policy["allocated"]["slot"]["100"], 100.0, "the fill test runs as well");
     }
+}
+
+#[test]
+fn churn_offers_every_policy_the_same() {
+    // The second policy loses more tasks than the first.
+    let case = Case::new("node,GPU\na,8\nb,8\nc,8\nd,8\n", "GPU\n1\n1\n1\n1\n1\n1\n8\n");
+    let arguments = ["--arrivals", "0", "--churn", "0.9", "--warmup", "500", "--measured", "5000"];
+    let json = case.json(&[&arguments[..], &["--policy", "best-fit,spread", "--seeds", "1"]].concat());
+    let [one, other] = ["best-fit", "spread"].map(|policy| &json["policies"][policy]);
+    assert_ne!(one["blocked"]["GPU"], other["blocked"]["GPU"]);
+    assert_eq!(one["offered"], other["offered"]);
 }
 
 #[test]

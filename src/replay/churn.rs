@@ -10,9 +10,13 @@ use super::departures::Departures;
 use super::statistic::{Statistic, add_each};
 use super::trace::{ResourceIndex, Trace};
 use crate::scheduler::amount::Amount;
+use crate::wire::NodeId;
 
 /// Arrivals between two reports of progress.
 const PROGRESS_EVERY: u64 = 256;
+
+/// Where tasks are that are on no node.
+const NOWHERE: NodeId = NodeId(0);
 
 /// What a churn test needs to know.
 #[derive(Clone, Debug)]
@@ -36,6 +40,9 @@ pub struct ChurnRun {
     pub blocked_largest: Option<f64>,
     /// By resource, the mean allocated share over time.
     pub utilisation: Vec<f64>,
+    /// What would have been allocated of the scarcest resource if no task had been lost, over the same time. The same for
+    /// every policy.
+    pub offered: f64,
 }
 
 /// What the runs of several seeds have shown, in percent.
@@ -44,6 +51,7 @@ pub struct ChurnSummary {
     pub blocked: Vec<Statistic>,
     pub blocked_largest: Statistic,
     pub utilisation: Vec<Statistic>,
+    pub offered: Statistic,
 }
 
 impl ChurnSummary {
@@ -51,6 +59,7 @@ impl ChurnSummary {
     pub fn add(&mut self, run: &ChurnRun) {
         add_each(&mut self.blocked, &run.blocked);
         add_each(&mut self.utilisation, &run.utilisation);
+        self.offered.add(run.offered);
         if let Some(blocked) = run.blocked_largest {
             self.blocked_largest.add(blocked);
         }
@@ -90,6 +99,7 @@ impl Churn {
     ) -> ChurnRun {
         let count = trace.resources.len();
         let (rate, largest) = (self.arrival_rate(trace), self.largest(trace));
+        let scarcest_amount = |demand: usize| trace.demands[demand].amount(self.scarcest);
         let mut books = Books {
             asked: vec![0; count],
             blocked: vec![0; count],
@@ -98,6 +108,7 @@ impl Churn {
             utilisation: vec![0.0; count],
         };
         let mut departures = Departures::default();
+        let mut offered = Offered::default();
         let (mut now, mut start) = (0.0, 0.0);
         let arrivals = self.warmup.saturating_add(self.measured);
         for arrival in 0..arrivals {
@@ -113,24 +124,63 @@ impl Churn {
             if is_measured {
                 books.pass(cluster, next - now);
             }
+            offered.pass(next, is_measured, scarcest_amount);
             now = next;
             if arrival + 1 == self.warmup {
                 start = now;
             }
 
             let demand = trace.tasks[random.usize(0..trace.tasks.len())].demand;
+            // Drawn for lost tasks, too, so that every policy meets the same tasks.
+            let end = now + exponential(random);
+            offered.push(end, demand, scarcest_amount(demand));
             let node = cluster.place(demand);
             if let Some(node) = node {
-                departures.push(now + exponential(random), node, demand);
+                departures.push(end, node, demand);
             }
             if is_measured {
-                books.count(trace, demand, node.is_none(), trace.demands[demand].amount(self.scarcest) == largest);
+                books.count(trace, demand, node.is_none(), scarcest_amount(demand) == largest);
             }
             if arrival % PROGRESS_EVERY == 0 {
                 progress(arrival as f64 / arrivals as f64);
             }
         }
-        books.close(now - start)
+        let capacity = trace.capacity[self.scarcest] as f64;
+        ChurnRun { offered: 100.0 * over(offered.sum, now - start) / capacity, ..books.close(now - start) }
+    }
+}
+
+/// The tasks that would be there if none were lost: how hard a run is, whatever the policy.
+#[derive(Debug, Default)]
+struct Offered {
+    departures: Departures,
+    now: f64,
+    /// What they have of the scarcest resource, in units of the amount.
+    amount: i128,
+    /// The amount times the time for which it was, as far as it is measured.
+    sum: f64,
+}
+
+impl Offered {
+    /// A task comes that ends at a time.
+    fn push(&mut self, end: f64, demand: usize, amount: Amount) {
+        self.departures.push(end, NOWHERE, demand);
+        self.amount += i128::from(amount.units());
+    }
+
+    /// Time passes until the next arrival.
+    fn pass(&mut self, until: f64, is_measured: bool, amount: impl Fn(usize) -> Amount) {
+        while self.now < until {
+            let next = self.departures.pop_due(until);
+            let time = next.map_or(until, |departure| departure.time);
+            if is_measured {
+                self.sum += self.amount as f64 * (time - self.now);
+            }
+            self.now = time;
+            if let Some(departure) = next {
+                self.amount -= i128::from(amount(departure.demand).units());
+            }
+        }
     }
 }
 
@@ -156,13 +206,18 @@ impl Books {
     }
 
     fn close(self, time: f64) -> ChurnRun {
-        let share = |utilisation: f64| if time > 0.0 { utilisation / time } else { 0.0 };
         ChurnRun {
             blocked: self.blocked.iter().zip(&self.asked).map(|(&blocked, &asked)| percent(blocked, asked)).collect(),
             blocked_largest: (self.largest > 0).then(|| percent(self.largest_blocked, self.largest)),
-            utilisation: self.utilisation.into_iter().map(share).collect(),
+            utilisation: self.utilisation.into_iter().map(|sum| over(sum, time)).collect(),
+            ..ChurnRun::default()
         }
     }
+}
+
+/// The mean over a time of what was summed up over it; 0 over none.
+fn over(sum: f64, time: f64) -> f64 {
+    if time > 0.0 { sum / time } else { 0.0 }
 }
 
 /// A time that is 1 on average.

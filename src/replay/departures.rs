@@ -8,10 +8,11 @@ use crate::wire::NodeId;
 
 /// A placement that will end.
 #[derive(Clone, Copy, Debug)]
-struct Departure {
-    time: f64,
-    node: NodeId,
-    demand: usize,
+pub struct Departure {
+    pub time: f64,
+    pub node: NodeId,
+    /// Index in [`Trace::demands`](super::trace::Trace::demands).
+    pub demand: usize,
 }
 
 impl Ord for Departure {
@@ -52,14 +53,18 @@ impl Departures {
         self.heap.peek().map(|departure| departure.time)
     }
 
+    /// Takes the next one out, if it is due by a time.
+    pub fn pop_due(&mut self, time: f64) -> Option<Departure> {
+        self.next_time().filter(|&next| next <= time)?;
+        self.heap.pop()
+    }
+
     /// Ends the next one, if that is due by a time.
     pub fn end_next(&mut self, cluster: &mut Cluster<'_>, time: f64) -> bool {
-        if self.next_time().is_none_or(|next| next > time) {
-            return false;
+        let departure = self.pop_due(time);
+        if let Some(Departure { node, demand, .. }) = departure {
+            cluster.release(node, demand);
         }
-        if let Some(departure) = self.heap.pop() {
-            cluster.release(departure.node, departure.demand);
-        }
-        true
+        departure.is_some()
     }
 }

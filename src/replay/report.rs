@@ -41,6 +41,10 @@ impl Report<'_> {
                 Some(self.resources().map(|resource| blocked[resource]).chain([*blocked_largest]).collect())
             });
             self.utilisation_table(&mut text, &|result| Some(&result.churn.as_ref()?.utilisation));
+            if let Some(offered) = self.results.iter().find_map(|result| Some(&result.churn.as_ref()?.offered)) {
+                let offered = self.cell(offered);
+                line(&mut text, &format!("with no task blocked it would be {offered} % of {name}, under every policy"));
+            }
         }
         if self.plan.queue.is_some() {
             line(&mut text, "\nqueue, first come first served: makespan and waits in s");
@@ -178,6 +182,7 @@ impl Report<'_> {
             self.set_by_resource(&mut value, "blocked", &churn.blocked);
             set(&mut value, "blocked_largest", &churn.blocked_largest);
             self.set_by_resource(&mut value, "utilisation", &churn.utilisation);
+            set(&mut value, "offered", &churn.offered);
         }
         if let Some(queue) = &result.queue {
             value["queue"] = self.queue_json(queue);

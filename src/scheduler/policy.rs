@@ -321,15 +321,22 @@ fn stranded_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
     [profile.stranded(free), 0.0]
 }
 
-/// `ΔF`, with every demand that was seen.
+/// Steps in which [`fragmentation`] counts what an average node has of the scarcest resource.
+const FRAGMENTATION_STEPS: f32 = 128.0;
+
+/// `ΔF` of the [fragmentation](Profile::fragmentation) by every demand that was seen, rounded to 1/128 of what an average node has:
+/// what differs by less goes to the first node, which keeps the others whole. Without it the first
+/// large task is rejected sooner, and half a percent less is filled.
 ///
 /// Source: fragmentation gradient descent of Weng et al., "Beware of Fragmentation", USENIX ATC'23, for any resource
-/// that is scarcest.
+/// that is scarcest. Its simulator ranks by whole numbers from 0 to 100 of a sigmoid of ΔF, which are steps of 0.04
+/// GPUs where ΔF is small: as many as here on its nodes of 5.1 GPUs on average.
 fn fragmentation(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let (profile, before) = (scoring.profile, before(policy, scoring, node));
     let after = profile.free_after(&before.free, node, &scoring.asked);
     let units_after = profile.scarcest_units(node, Some(scoring.demand));
-    before.term[0] - profile.fragmentation(&after, units_after.as_ref())
+    let gain = before.term[0] - profile.fragmentation(&after, units_after.as_ref());
+    (gain * FRAGMENTATION_STEPS).round()
 }
 
 fn fragmentation_before(profile: &Profile, free: &Vector, node: Node<'_>) -> NodeTerm {
@@ -513,11 +520,11 @@ mod tests {
     #[test]
     fn fragmentation_counts_the_gpus_that_the_common_demands_cannot_use() {
         // Of 2 GPUs and 4 CPUs, a task of 2 CPUs and 1 GPU leaves 1 GPU and 2 CPUs, which another can use. With 3 CPUs it
-        // leaves a GPU that none can use: ΔF = 0 - 1.
+        // leaves a GPU that none can use, half of what an average node has: ΔF = 0 - 0.5, in steps of 1/128.
         const NODES: &[Resources] = &[&[("CPU", 4.0), ("GPU", 2.0)], &[("CPU", 3.0), ("GPU", 2.0)]];
         const DEMAND: Resources = &[("CPU", 2.0), ("GPU", 1.0)];
-        assert_eq!(scores("fragmentation", NODES, &[], DEMAND), [0.0, -1.0]);
-        // A GPU is half of what an average node has: ΔF = -0.5. W and L differ by less.
+        assert_eq!(scores("fragmentation", NODES, &[], DEMAND), [0.0, -64.0]);
+        // ΔF = -0.5 again. W and L differ by less.
         let [whole, fragmented] = scores("binpack", NODES, &[], DEMAND)[..] else { panic!("two nodes") };
         assert!(whole > fragmented + 0.25, "{whole} {fragmented}");
     }

@@ -19,9 +19,6 @@ pub const REFRESH_INTERVAL: u64 = 500;
 /// Kinds of tasks that a profile looks at, at most: as many as there are classes.
 pub const KINDS_MAX: usize = 256;
 
-/// A whole of a resource, in units of the amount.
-const WHOLE: f32 = Amount::WHOLE.units() as f32;
-
 /// The place of the scarcest resource in a profile.
 const SCARCEST: usize = 0;
 
@@ -315,10 +312,11 @@ impl Profile {
 
     /// Fragmentation of a node where `free` is free: `f_q` of the scarcest resource q times the share of demands
     /// that cannot use it there, because they do not fit or do not ask for q. Where q comes in units, a demand that fits cannot
-    /// use those units [of which it takes more](Units::unusable).
+    /// use those units [of which it takes more](Units::unusable). It is counted in what an average node has of q, and so
+    /// compares with what else is counted in nodes, whichever resource q is.
     #[inline]
     pub fn fragmentation(&self, free: &Vector, units: Option<&Units>) -> f32 {
-        let scarcest_free = scarcest_free(free);
+        let scarcest_free = free[SCARCEST];
         if scarcest_free == 0.0 {
             return 0.0;
         }
@@ -326,11 +324,10 @@ impl Profile {
             None => scarcest_free * self.all.unfit(free),
             Some(units) => self.all.unusable(free, units),
         };
-        scarcest_free * self.unrelated + unusable
+        (scarcest_free * self.unrelated + unusable) * self.node_share
     }
 
-    /// As [`Profile::fragmentation`] of sums, of the common kinds alone, each with the weight of its demand for q, and in
-    /// what an average node has of q: so it compares with what else is counted in nodes, whichever resource q is.
+    /// As [`Profile::fragmentation`] of sums, of the common kinds alone, each with the weight of its demand for q.
     #[inline]
     pub fn common_fragmentation(&self, free: &Vector) -> f32 {
         let scarcest_free = free[SCARCEST];
@@ -342,12 +339,6 @@ impl Profile {
 #[inline]
 fn units_of(free: Amount) -> f32 {
     free.units().max(0) as f32
-}
-
-/// `f_q` in wholes.
-#[inline]
-fn scarcest_free(free: &Vector) -> f32 {
-    free[SCARCEST] / WHOLE
 }
 
 impl Resource {
@@ -374,14 +365,14 @@ impl Kinds {
         self.resources = resources.len();
     }
 
-    /// What the kinds cannot use of the units of the scarcest resource, in wholes, by their weights.
+    /// What the kinds cannot use of the units of the scarcest resource, by their weights.
     fn unusable(&self, free: &Vector, units: &Units) -> f32 {
         let kinds = self.groups.iter().flat_map(|group| (0..LANES).map(move |lane| (group, lane)));
         let unusable = kinds.map(|(group, lane)| {
             let demanded = Amount::from_units(group.amounts[SCARCEST][lane] as i64);
             let amounts = group.amounts[..self.resources].iter().map(|amounts| amounts[lane]);
             let fits = amounts.zip(free).all(|(amount, free)| amount <= *free) && units.can_host(demanded);
-            let unusable = if fits { units.unusable(demanded).units() as f32 / WHOLE } else { scarcest_free(free) };
+            let unusable = if fits { units_of(units.unusable(demanded)) } else { free[SCARCEST] };
             group.weights[lane] * unusable
         });
         unusable.sum()
