@@ -519,9 +519,9 @@ mod tests {
 
     #[test]
     fn fragmentation_counts_the_gpus_that_the_common_demands_cannot_use() {
-        // Of 2 GPUs and 4 CPUs, a task of 2 CPUs and 1 GPU leaves 1 GPU and 2 CPUs, which another can use. With 3 CPUs it
+        // Of 2 GPUs and 8 CPUs, a task of 2 CPUs and 1 GPU leaves 1 GPU and 6 CPUs, which another can use. With 3 CPUs it
         // leaves a GPU that none can use, half of what an average node has: ΔF = 0 - 0.5, in steps of 1/128.
-        const NODES: &[Resources] = &[&[("CPU", 4.0), ("GPU", 2.0)], &[("CPU", 3.0), ("GPU", 2.0)]];
+        const NODES: &[Resources] = &[&[("CPU", 8.0), ("GPU", 2.0)], &[("CPU", 3.0), ("GPU", 2.0)]];
         const DEMAND: Resources = &[("CPU", 2.0), ("GPU", 1.0)];
         assert_eq!(scores("fragmentation", NODES, &[], DEMAND), [0.0, -64.0]);
         // ΔF = -0.5 again. W and L differ by less.
