@@ -36,7 +36,7 @@ fn table(policy: &str, has_large_node: bool) -> NodeTable {
         let is_large = has_large_node && node == NODES / 2;
         let (cpus, gpus) = if is_large { (1_024.0, 64.0) } else { (32.0 * (1 + node % 4) as f64, 8.0) };
         let total: Amounts = &[("CPU", cpus), ("GPU", gpus), ("memory", 4.0 * cpus)];
-        table.report(NodeId(node as i64), resources(total));
+        table.report(NodeId(node as i64), resources(total)).expect("there is room");
         let used = (cpus * (0.1 + 0.8 * random.f64())).round();
         if !is_large {
             let running = demand(&table, &[("CPU", used), ("GPU", random.u8(0..=8).into()), ("memory", 3.0 * used)]);

@@ -7,7 +7,6 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{Parameters, Policy};
 use external_scheduler::scheduler::shared_view::{MemberId, SharedView};
-use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::{View, ViewOptions};
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::resources::{self, Meaning, Resources};
@@ -39,7 +38,7 @@ fn node() -> Vec<u8> {
 
 fn options(policy: &str) -> ViewOptions {
     let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
-    ViewOptions { strict: false, nodes_max: 1 << 20, policy, unit_resources: UnitResources::named(UNIT_RESOURCES) }
+    ViewOptions { strict: false, nodes_max: 1 << 20, policy, ..ViewOptions::default() }
 }
 
 fn shared(criterion: &mut Criterion) {

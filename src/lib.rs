@@ -2,7 +2,8 @@
 //!
 //! The modules in the order in which a request meets them: the [`server`]'s loop reads a connection's socket into its
 //! [`ring`] buffer, [`wire`] finds the frames there and turns them into typed requests, [`execute`]
-//! runs them against the [`scheduler`], and the reply goes back the same way. [`telemetry`] counts what happens.
+//! runs them against the [`scheduler`], and the reply goes back the same way. [`memory`] limits what all of them allocate, and
+//! [`telemetry`] counts what happens.
 //! [`client`] is the other side: a library for those who ask.
 //! [`mod@bench`] is the load generator that drives all this from outside, [`replay`] compares policies offline on recorded
 //! workloads, and [`commands`] is the command line.
@@ -16,6 +17,8 @@ pub mod wire;
 pub mod execute;
 
 pub mod scheduler;
+
+pub mod memory;
 
 pub mod telemetry;
 

@@ -9,7 +9,9 @@
 //! A ring that holds nothing owns nothing: its storage goes back to the [`Pool`] and the next ring that
 //! needs some takes it while it is still in the cache. Idle connections thus cost no buffer.
 
-use std::collections::TryReserveError;
+use std::fmt;
+
+use crate::memory::MemoryLimit;
 
 /// Storage that a ring starts with, in bytes: some 500 requests, so that a system call is shared by many. Rings that
 /// need more grow by doubling.
@@ -18,15 +20,50 @@ pub const STORAGE_LENGTH: usize = 16 * 1024;
 /// Storages that are kept for reuse. What more is given back is freed: 4 MiB are kept after a burst.
 const POOLED_MAX: usize = 256;
 
+/// There is no memory for what is to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no memory for a buffer")
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
 /// Storage of rings that are not in use, shared by all connections of a loop.
 #[derive(Debug, Default)]
 pub struct Pool {
     storages: Vec<Box<[u8]>>,
+    memory: MemoryLimit,
 }
 
 impl Pool {
-    fn take(&mut self) -> Box<[u8]> {
-        self.storages.pop().unwrap_or_else(|| vec![0; STORAGE_LENGTH].into_boxed_slice())
+    /// A pool that makes no new storage where the limit is reached.
+    pub fn new(memory: MemoryLimit) -> Self {
+        Self { storages: Vec::new(), memory }
+    }
+
+    /// Storage for at least `length` bytes.
+    fn take(&mut self, length: usize) -> Result<Box<[u8]>, OutOfMemory> {
+        if length > STORAGE_LENGTH {
+            return self.make(length.next_power_of_two());
+        }
+        match self.storages.pop() {
+            Some(storage) => Ok(storage),
+            None => self.make(STORAGE_LENGTH),
+        }
+    }
+
+    fn make(&self, length: usize) -> Result<Box<[u8]>, OutOfMemory> {
+        if self.memory.is_reached() {
+            return Err(OutOfMemory);
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| OutOfMemory)?;
+        bytes.resize(length, 0);
+        Ok(bytes.into_boxed_slice())
     }
 
     fn give(&mut self, storage: Box<[u8]>) {
@@ -74,7 +111,7 @@ impl Ring {
     /// # Errors
     /// When there is no memory for it; what waits is kept.
     #[inline]
-    pub fn room(&mut self, length: usize, pool: &mut Pool) -> Result<&mut [u8], TryReserveError> {
+    pub fn room(&mut self, length: usize, pool: &mut Pool) -> Result<&mut [u8], OutOfMemory> {
         if self.storage.len() - self.tail < length {
             self.make_room(length, pool)?;
         }
@@ -82,11 +119,11 @@ impl Ring {
     }
 
     #[cold]
-    fn make_room(&mut self, length: usize, pool: &mut Pool) -> Result<(), TryReserveError> {
+    fn make_room(&mut self, length: usize, pool: &mut Pool) -> Result<(), OutOfMemory> {
         let waiting = self.tail - self.head;
         let needed = waiting + length;
         if needed > self.storage.len() {
-            let bigger = if needed <= STORAGE_LENGTH { pool.take() } else { zeroed(needed.next_power_of_two())? };
+            let bigger = pool.take(needed)?;
             let old = std::mem::replace(&mut self.storage, bigger);
             self.storage[..waiting].copy_from_slice(&old[self.head..self.tail]);
             pool.give(old);
@@ -110,7 +147,7 @@ impl Ring {
     /// # Errors
     /// When there is no memory for it; nothing is appended then.
     #[inline]
-    pub fn append(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), TryReserveError> {
+    pub fn append(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), OutOfMemory> {
         self.room(bytes.len(), pool)?[..bytes.len()].copy_from_slice(bytes);
         self.produce(bytes.len());
         Ok(())
@@ -130,13 +167,6 @@ impl Ring {
         self.head = 0;
         self.tail = 0;
     }
-}
-
-fn zeroed(length: usize) -> Result<Box<[u8]>, TryReserveError> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length)?;
-    bytes.resize(length, 0);
-    Ok(bytes.into_boxed_slice())
 }
 
 #[cfg(test)]
@@ -168,6 +198,17 @@ mod tests {
         assert_eq!(ring.waiting(), bytes);
         ring.clear(&mut pool);
         assert!(pool.storages.is_empty());
+    }
+
+    #[test]
+    fn there_is_no_new_storage_where_the_limit_is_reached() {
+        let mut pool = Pool::new(MemoryLimit::new(|| 1, 1));
+        let mut ring = Ring::default();
+        assert_eq!(ring.append(b"abc", &mut pool), Err(OutOfMemory));
+        pool.give(vec![0; STORAGE_LENGTH].into());
+        assert_eq!(ring.append(b"abc", &mut pool), Ok(()), "what is there may be used");
+        assert_eq!(ring.append(&[0; STORAGE_LENGTH], &mut pool), Err(OutOfMemory));
+        assert_eq!(ring.waiting(), b"abc");
     }
 
     #[test]

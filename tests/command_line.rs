@@ -35,7 +35,16 @@ fn help_and_version_are_no_errors() {
         (&["--help"], &["Usage", "serve", "bench", "status", "explain", "drain", "undrain"]),
         (
             &["serve", "--help"],
-            &["--port", "--unix-mode", "--strict", "--max-frame", "--frame-timeout", "--allow", "44444"],
+            &[
+                "--port",
+                "--unix-mode",
+                "--strict",
+                "--max-frame",
+                "--frame-timeout",
+                "--allow",
+                "--max-memory",
+                "44444",
+            ],
         ),
         (&["bench", "--help"], &["--pipeline", "--rate", "--against-echo", "--json"]),
         (&["status", "--help"], &["--watch", "--view", "--json", "--token-file", "44444"]),

@@ -34,7 +34,7 @@ fn parse(list: &[u8]) -> Resources<'_> {
 
 fn drive(policy: Policy, steps: usize, random: &mut fastrand::Rng) {
     let unit_resources = UnitResources::named(UNIT_RESOURCES);
-    let options = ViewOptions { strict: false, nodes_max: 1_000, policy, unit_resources };
+    let options = ViewOptions { strict: false, nodes_max: 1_000, policy, unit_resources, ..ViewOptions::default() };
     let mut view = View::new(&options);
     let mut placed: Vec<(NodeId, Vec<u8>)> = Vec::new();
     for _ in 0..steps {

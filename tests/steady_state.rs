@@ -7,7 +7,6 @@ use external_scheduler::execute::session::Session;
 use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOptions};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{Parameters, Policy};
-use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::ViewOptions;
 use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
@@ -79,12 +78,7 @@ fn decisions_allocate_nothing() {
         let mut service = SchedulerService::new(ServiceOptions {
             lease: LEASE,
             token: None,
-            view: ViewOptions {
-                strict: false,
-                nodes_max: 1_000,
-                policy,
-                unit_resources: UnitResources::named(UNIT_RESOURCES),
-            },
+            view: ViewOptions { strict: false, nodes_max: 1_000, policy, ..ViewOptions::default() },
         });
         let mut session = Session::New;
         let mut frame = Vec::with_capacity(1_024);
@@ -111,12 +105,7 @@ fn decisions_allocate_nothing() {
 fn names_that_came_and_went_leave_no_memory_behind() {
     // Debug builds check everything after every change.
     const NAMES: usize = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
-    let options = ViewOptions {
-        strict: false,
-        nodes_max: 1_000,
-        policy: Policy::default(),
-        unit_resources: UnitResources::named(UNIT_RESOURCES),
-    };
+    let options = ViewOptions { strict: false, nodes_max: 1_000, policy: Policy::default(), ..ViewOptions::default() };
     let mut service = SchedulerService::new(ServiceOptions { view: options, lease: LEASE, token: None });
     let (mut session, mut frame) = (Session::New, Vec::with_capacity(1_024));
     let mut next = 0;

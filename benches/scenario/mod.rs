@@ -2,7 +2,6 @@
 
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{Parameters, Policy};
-use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::{View, ViewOptions};
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::resources::{self, Meaning, Resources};
@@ -47,12 +46,7 @@ impl Scenario {
     /// `names` is the number of resources of a node.
     pub fn new(policy: &str, nodes: usize, classes: usize, names: usize, update: Update) -> Self {
         let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
-        let options = ViewOptions {
-            strict: false,
-            nodes_max: 1 << 20,
-            policy,
-            unit_resources: UnitResources::named(UNIT_RESOURCES),
-        };
+        let options = ViewOptions { strict: false, nodes_max: 1 << 20, policy, ..ViewOptions::default() };
         let demand = |class: usize| {
             let mut bytes = Vec::new();
             resources::append(&mut bytes, b"CPU", Amount::from_f64(1.0 + (class % 16) as f64 / 4.0));

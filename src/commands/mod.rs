@@ -63,8 +63,8 @@ const USAGE_EXIT_CODE: u8 = 2;
 /// How long the last lines of a server's log may take at exit.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Runs the program.
-pub fn main() -> ExitCode {
+/// Runs the program. `allocated` says how many bytes it has allocated.
+pub fn main(allocated: fn() -> usize) -> ExitCode {
     let arguments: Vec<String> = match std::env::args_os().skip(1).map(|argument| argument.into_string()).collect() {
         Ok(arguments) => arguments,
         Err(argument) => return usage(&format!("not valid UTF-8: {}", argument.display())),
@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
     let log_flush = if is_server { log_in_background(&mut logger) } else { None };
     logger.init();
     let result = match arguments.command {
-        Command::Serve(serve) => serve.run(),
+        Command::Serve(serve) => serve.run(allocated),
         Command::Bench(bench) => bench.run(),
         Command::Replay(replay) => replay.run(),
         Command::Status(status) => status.run(),

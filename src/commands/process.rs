@@ -1,6 +1,8 @@
 //! What a command asks of the operating system for its own process.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -56,4 +58,23 @@ pub fn lock_memory() -> io::Result<()> {
 
 fn may_lock_without_limit() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
+}
+
+/// The memory that this process may use, in bytes: what its control group allows, or else what the machine has. `None`
+/// where that cannot be told.
+pub fn memory_bytes() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    // A limit of a group above counts too. In a container the file system begins with the container's own group.
+    let root = Path::new("/sys/fs/cgroup");
+    let directory = root.join(group);
+    let directories = directory.ancestors().take_while(|directory| directory.starts_with(root));
+    let limits = directories.map(|directory| directory.join("memory.max"));
+    let limits = limits.chain([root.join("memory/memory.limit_in_bytes")]);
+    let limits = limits.filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    limits.chain(machine).min()
 }

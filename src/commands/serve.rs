@@ -12,9 +12,11 @@ use super::{CommandError, print, process, token, values};
 use crate::bench::echo::EchoService;
 use crate::execute::token::Token;
 use crate::execute::{LEASE, SchedulerService, ServiceOptions};
+use crate::memory::MemoryLimit;
+use crate::scheduler::node_table::{NAMES_MAX, TableLimits};
 use crate::scheduler::policy::{DEFINITIONS, Parameters, Policy};
 use crate::scheduler::units::{UNIT_RESOURCES, UnitResources};
-use crate::scheduler::view::ViewOptions;
+use crate::scheduler::view::{NODES_MAX, ViewOptions};
 use crate::server::allow::AllowList;
 use crate::server::busy_poll::BusyPoll;
 use crate::server::listener::Listener;
@@ -74,8 +76,17 @@ pub struct Serve {
     max_frame: usize,
 
     /// nodes at most in a view; more are acknowledged and ignored (default 100000)
-    #[argh(option, default = "100_000", from_str_fn(values::positive))]
+    #[argh(option, default = "NODES_MAX", from_str_fn(values::positive))]
     max_nodes: usize,
+
+    /// different names of resources at most in a view; more are acknowledged and ignored (default 250000)
+    #[argh(option, default = "NAMES_MAX", from_str_fn(values::positive))]
+    max_names: usize,
+
+    /// memory to take at most; near it there are no new connections, nodes and resources (default three quarters of what the
+    /// machine or the process's control group has)
+    #[argh(option, arg_name = "size", default = "default_memory_max()", from_str_fn(values::bytes))]
+    max_memory: usize,
 
     /// resources that come in units, like devices: a task gets whole ones, or a part of one; names with commas between
     /// (default GPU)
@@ -135,7 +146,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn run(self) -> Result<ExitCode, CommandError> {
+    pub fn run(self, allocated: fn() -> usize) -> Result<ExitCode, CommandError> {
         if self.policy == "help" {
             return Ok(print_policies());
         }
@@ -147,19 +158,22 @@ impl Serve {
         if self.lock_memory {
             process::lock_memory().map_err(|error| CommandError::failure("--lock-memory", error))?;
         }
+        let memory = MemoryLimit::new(allocated, self.max_memory);
         if self.echo {
-            return self.serve(EchoService::default());
+            return self.serve(EchoService::default(), memory);
         }
         let options = ViewOptions {
             strict: self.strict,
             nodes_max: self.max_nodes,
             policy,
             unit_resources: self.unit_resources.clone(),
+            limits: TableLimits { names_max: self.max_names, memory },
         };
-        self.serve(SchedulerService::new(ServiceOptions { view: options, lease: self.lease, token: self.token()? }))
+        let options = ServiceOptions { view: options, lease: self.lease, token: self.token()? };
+        self.serve(SchedulerService::new(options), memory)
     }
 
-    fn serve<V: Service>(&self, service: V) -> Result<ExitCode, CommandError> {
+    fn serve<V: Service>(&self, service: V, memory: MemoryLimit) -> Result<ExitCode, CommandError> {
         self.check_access()?;
         let listeners = self.listen()?;
         let descriptors = process::raise_descriptor_limit();
@@ -175,6 +189,7 @@ impl Serve {
             timeouts: Timeouts { frame: self.frame_timeout, write: self.write_timeout },
             shutdown_timeout: self.shutdown_timeout,
             allow: self.allow.clone().unwrap_or_default(),
+            memory,
         };
         let addresses: Vec<String> = listeners.iter().map(Listener::to_string).collect();
         let server = Server::new(listeners, service, limits, self.busy_poll)
@@ -231,6 +246,14 @@ impl Serve {
         }
         Ok(listeners)
     }
+}
+
+/// The share of the memory there is that a server takes at most, where nothing else is said: the rest is for the kernel's
+/// buffers, for what the allocator cannot use, and for others.
+const MEMORY_SHARE: f64 = 0.75;
+
+fn default_memory_max() -> usize {
+    process::memory_bytes().map_or(usize::MAX, |bytes| (bytes as f64 * MEMORY_SHARE) as usize)
 }
 
 fn print_policies() -> ExitCode {

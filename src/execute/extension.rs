@@ -19,6 +19,7 @@ impl From<NotScheduled> for Unanswered {
         match not_scheduled {
             NotScheduled::Unplaced(unplaced) => unplaced.into(),
             NotScheduled::TooManyPlacements => Failure::TooManyPlacements.into(),
+            NotScheduled::OutOfMemory => Failure::OutOfMemory.into(),
             NotScheduled::Gang(error) => error.into(),
         }
     }
@@ -136,12 +137,14 @@ impl SchedulerService {
             private => {
                 let view = private.private_view(options);
                 match total {
+                    // A report leaves out what there is no room for, and an update is an error then.
+                    None if view.is_tight(available.count_max()) => view.replace(node, available, available, options),
                     None => view.report(node, available, options),
                     Some(total) => view.replace(node, available, total, options),
                 }
             }
         };
-        updated.map_err(|_| Failure::TooManyNodes)?;
+        updated.map_err(Failure::Full)?;
         self.counters.updated += 1;
         reply::append_done(&mut self.reply);
         Ok(())
@@ -256,7 +259,7 @@ impl SchedulerService {
     }
 
     fn stats(&mut self, session: &mut Session, telemetry: &ServerTelemetry) -> Result<(), Failure> {
-        let mut server = json::server(telemetry, &self.counters);
+        let mut server = json::server(telemetry, &self.counters, self.options.view.limits.memory);
         server["instance"] = format!("{:016x}", self.instance).into();
         server["policy"] = self.options.view.policy.name().into();
         server["strict"] = self.options.view.strict.into();

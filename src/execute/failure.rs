@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::scheduler::gang::GangError;
+use crate::scheduler::node_table::Full;
 use crate::scheduler::shared_view::{OWNERS_MAX, PLACEMENTS_MAX};
 use crate::scheduler::view::{GangUnplaced, OverRelease, Unplaced};
 use crate::wire::NodeId;
@@ -21,12 +22,13 @@ pub enum Failure {
     UnknownPolicy(u8),
     UnknownNode(NodeId),
     OverRelease(OverRelease),
-    TooManyNodes,
+    Full(Full),
     TooManyViews,
     TooManyOwners,
     TooManyPlacements,
     TooMuchWork,
     ReplyTooLong,
+    OutOfMemory,
 }
 
 impl Failure {
@@ -38,7 +40,9 @@ impl Failure {
             Self::UnknownPolicy(_) => ErrorCode::UnknownPolicy,
             Self::UnknownNode(_) => ErrorCode::UnknownNode,
             Self::OverRelease(_) => ErrorCode::OverRelease,
-            Self::TooManyNodes => ErrorCode::TooManyNodes,
+            Self::Full(Full::Nodes) => ErrorCode::TooManyNodes,
+            Self::Full(Full::Names) => ErrorCode::TooManyNames,
+            Self::Full(Full::Memory) | Self::OutOfMemory => ErrorCode::OutOfMemory,
             Self::TooManyViews => ErrorCode::TooManyViews,
             Self::TooManyOwners => ErrorCode::TooManyOwners,
             Self::TooManyPlacements => ErrorCode::TooManyPlacements,
@@ -60,7 +64,8 @@ impl fmt::Display for Failure {
             Self::OverRelease(OverRelease { held: 0 }) => f.write_str("none is held here"),
             Self::OverRelease(OverRelease { held: 1 }) => f.write_str("1 is held here"),
             Self::OverRelease(OverRelease { held }) => write!(f, "{held} are held here"),
-            Self::TooManyNodes => f.write_str("the view has as many nodes as --max-nodes allows"),
+            Self::Full(full) => full.fmt(f),
+            Self::OutOfMemory => Full::Memory.fmt(f),
             Self::TooManyViews => write!(f, "the server has {VIEWS_MAX} shared views already"),
             Self::TooManyOwners => write!(f, "the view has {OWNERS_MAX} owners already"),
             Self::TooManyPlacements => write!(f, "the owner would hold more than {PLACEMENTS_MAX} placements"),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use crate::memory::MemoryLimit;
 use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::Cell;
 use crate::scheduler::node_table::{Node, NodeTable};
@@ -18,7 +19,7 @@ use crate::telemetry::server::ServerTelemetry;
 const PERCENTILES: [(&str, f64); 4] = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
 
 /// The server as a whole.
-pub fn server(telemetry: &ServerTelemetry, counters: &RequestCounters) -> Value {
+pub fn server(telemetry: &ServerTelemetry, counters: &RequestCounters, memory: MemoryLimit) -> Value {
     let latency = telemetry.latency_ns();
     let in_us = |latency_ns: u64| latency_ns as f64 / 1e3;
     let mut latency_us = Map::new();
@@ -45,6 +46,8 @@ pub fn server(telemetry: &ServerTelemetry, counters: &RequestCounters) -> Value 
             "released": counters.released,
             "refused": counters.refused.iter().sum::<u64>(),
         },
+        "memory_bytes": memory.allocated(),
+        "memory_bytes_max": memory.max(),
         "latency_us": latency_us,
     })
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use self::failure::Failure;
 use self::session::{Session, SharedViews};
 use self::token::Token;
+use crate::scheduler::node_table::Full;
 use crate::scheduler::view::ViewOptions;
 use crate::server::service::{Output, Service};
 use crate::telemetry::counters::RequestCounters;
@@ -63,9 +64,9 @@ pub enum Answer<'a> {
 pub enum Refusal {
     /// It is malformed.
     Malformed(RequestError),
-    /// The view has as many nodes as it may have. The add is acknowledged all the same, since a raylet
-    /// whose add is refused ends; its node is never answered with.
-    TooManyNodes,
+    /// The view has as much as it may have. The add is acknowledged all the same, since a raylet whose add is refused ends.
+    /// Its node is never answered with if it is new, or without the resources that there was no room for.
+    Full(Full),
     /// It is well-formed, but cannot be.
     Failed(Failure),
     /// It is malformed and stands where a hello with the token should.
@@ -74,15 +75,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// Number of reasons that [`Refusal::index`] tells apart.
-    pub const REASONS: usize = RequestError::REASONS + 3;
+    pub const REASONS: usize = RequestError::REASONS + 2 + Full::KINDS;
 
     /// A small number for the reason.
     pub fn index(self) -> usize {
         match self {
             Self::Malformed(error) => error.index(),
-            Self::TooManyNodes => RequestError::REASONS,
-            Self::Failed(_) => RequestError::REASONS + 1,
-            Self::Unauthorized(_) => RequestError::REASONS + 2,
+            Self::Failed(_) => RequestError::REASONS,
+            Self::Unauthorized(_) => RequestError::REASONS + 1,
+            Self::Full(full) => RequestError::REASONS + 2 + full as usize,
         }
     }
 
@@ -97,7 +98,8 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(error) => write!(f, "malformed request: {error}"),
-            Self::TooManyNodes => f.write_str("node ignored: the view has as many as --max-nodes allows"),
+            Self::Full(Full::Names) => write!(f, "resources of a node ignored: {}", Full::Names),
+            Self::Full(full) => write!(f, "node ignored: {full}"),
             Self::Failed(failure) => write!(f, "request failed: {failure}"),
             Self::Unauthorized(error) => write!(f, "malformed request in place of a hello with the token: {error}"),
         }
@@ -196,7 +198,7 @@ impl SchedulerService {
                     Some((view, member)) => view.update(member, node, resources, resources, options),
                     None => session.private_view(options).report(node, resources, options),
                 };
-                (Reply::Done, reported.err().map(|_| Refusal::TooManyNodes))
+                (Reply::Done, reported.err().map(Refusal::Full))
             }
             Request::RemoveNode { node } => {
                 self.counters.removed += 1;

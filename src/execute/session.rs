@@ -74,8 +74,11 @@ impl SharedViews {
     /// Joins the view of a name, which is made if there is none.
     ///
     /// # Errors
-    /// When there are too many views, or owners in the view; nothing is changed then.
+    /// When there are too many views, or owners in the view, or memory is short; nothing is changed then.
     pub fn join(&mut self, name: &str, owner: &str, options: &ViewOptions) -> Result<Session, Failure> {
+        if options.limits.memory.is_near() {
+            return Err(Failure::OutOfMemory);
+        }
         let view = match self.by_name.get(name) {
             Some(&view) => view,
             None if self.views.len() >= VIEWS_MAX => return Err(Failure::TooManyViews),

@@ -47,7 +47,13 @@ pub struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     /// The nodes of the trace, empty and in random order.
     pub fn new(trace: &'a Trace, policy: Policy, unit_resources: UnitResources, random: &mut Rng) -> Self {
-        let options = ViewOptions { strict: true, nodes_max: trace.nodes.len(), policy, unit_resources };
+        let options = ViewOptions {
+            strict: true,
+            nodes_max: trace.nodes.len(),
+            policy,
+            unit_resources,
+            ..ViewOptions::default()
+        };
         let mut view = View::new(&options);
         let mut order: Vec<usize> = (0..trace.nodes.len()).collect();
         random.shuffle(&mut order);

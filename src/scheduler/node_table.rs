@@ -7,6 +7,7 @@ mod report;
 mod update;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use foldhash::fast::RandomState;
 
@@ -16,6 +17,7 @@ use super::changes::{Changes, Position};
 use super::policy::{NodeTerm, Policy};
 use super::resource_names::{ResourceId, ResourceNames};
 use super::units::{UnitResources, Units};
+use crate::memory::MemoryLimit;
 use crate::wire::NodeId;
 
 pub use demand::Demand;
@@ -37,6 +39,51 @@ pub struct UnknownResource;
 /// A placement that is to be released is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotPlaced;
+
+/// Names of resources in a view at most, where nothing else is said: what 8,000 placement groups of eight bundles with three
+/// resources have, in some 100 MB.
+pub const NAMES_MAX: usize = 250_000;
+
+/// How much a table takes.
+#[derive(Clone, Copy, Debug)]
+pub struct TableLimits {
+    /// Distinct names of resources at most.
+    pub names_max: usize,
+    /// What all tables may take.
+    pub memory: MemoryLimit,
+}
+
+impl Default for TableLimits {
+    fn default() -> Self {
+        Self { names_max: NAMES_MAX, memory: MemoryLimit::default() }
+    }
+}
+
+/// Why a report, or a part of it, is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The view has as many nodes as it may have.
+    Nodes,
+    /// The view knows as many names of resources as it may know.
+    Names,
+    /// Memory is short: there are no new nodes, and those that are there get no more resources than they have.
+    Memory,
+}
+
+impl Full {
+    /// Number of kinds.
+    pub const KINDS: usize = 3;
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nodes => "the view has as many nodes as --max-nodes allows",
+            Self::Names => "the view has as many names of resources as --max-names allows",
+            Self::Memory => "memory is short (--max-memory)",
+        })
+    }
+}
 
 #[derive(Debug, Default)]
 struct NodeEntry {
@@ -61,6 +108,7 @@ pub struct NodeTable {
     /// Whose node terms are kept.
     policy: Policy,
     unit_resources: UnitResources,
+    limits: TableLimits,
     names: ResourceNames,
     cells: Cells,
     nodes: Vec<NodeEntry>,
@@ -84,6 +132,7 @@ impl NodeTable {
         Self {
             policy,
             unit_resources,
+            limits: TableLimits::default(),
             names: ResourceNames::default(),
             cells: Cells::default(),
             nodes: Vec::new(),
@@ -95,6 +144,17 @@ impl NodeTable {
             last_order: Vec::new(),
             report: Vec::new(),
         }
+    }
+
+    /// The table with other limits than the usual.
+    pub fn with_limits(self, limits: TableLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// How much the table takes.
+    #[inline]
+    pub fn limits(&self) -> TableLimits {
+        self.limits
     }
 
     /// The policy whose node terms are kept.
@@ -284,7 +344,7 @@ mod tests {
 
     fn report(table: &mut NodeTable, node: i64, report: Report) {
         let resources = report.iter().map(|&(name, value)| (name.as_bytes(), Amount::from_f64(value as f64)));
-        table.report(NodeId(node), resources);
+        assert_eq!(table.report(NodeId(node), resources), Ok(()));
     }
 
     #[test]
@@ -323,6 +383,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_full_table_keeps_what_it_has_and_leaves_the_rest_out() {
+        let limits = TableLimits { names_max: 4, ..TableLimits::default() };
+        let mut table = NodeTable::new(Policy::default(), UnitResources::default()).with_limits(limits);
+        report(&mut table, 1, &[("a", 1), ("b", 1)]);
+        let on_wire = |report: Report<'static>| {
+            report.iter().map(|&(name, value)| (name.as_bytes(), Amount::from_f64(value as f64)))
+        };
+        let too_many: Report = &[("c", 1), ("d", 1), ("a", 2), ("e", 1)];
+        assert_eq!(table.report(NodeId(2), on_wire(too_many)), Err(Full::Names));
+        let has = |table: &NodeTable, slot: Slot, name: &str| {
+            table.node(slot).expect("it is there").cell_of(name.as_bytes()).total != Amount::ZERO
+        };
+        assert_eq!(["a", "b", "c", "d", "e"].map(|name| has(&table, 1, name)), [true, false, true, true, false]);
+        // An update is all or nothing.
+        let cells = table.node(0).expect("it is there").cells();
+        for (available, total) in [(too_many, &[][..]), (&[("a", 7)], too_many)] {
+            let updated = table.update(NodeId(1), on_wire(available), on_wire(total), Placements::Kept);
+            assert_eq!(updated, Err(Full::Names));
+            assert_eq!(table.node(0).expect("it is there").cells(), cells);
+        }
+        assert!(table.update(NodeId(3), on_wire(too_many), on_wire(&[]), Placements::Kept).is_err());
+        assert_eq!(table.len(), 2, "the node of an update that is not taken is not there");
+        // Names that are used no longer make room, few as they are.
+        for round in 0..10 {
+            let name = format!("x{round}");
+            let one = Amount::from_f64(1.0);
+            assert_eq!(table.report(NodeId(2), [(name.as_bytes(), one)].into_iter()), Ok(()));
+            let name = format!("y{round}");
+            let available = [(&b"a"[..], one), (name.as_bytes(), one)].into_iter();
+            let updated = table.update(NodeId(2), available, [].into_iter(), Placements::Dropped);
+            assert_eq!(updated, Ok(1), "{round}");
+        }
+    }
+
+    #[test]
+    fn near_the_limit_of_memory_a_node_gets_no_more_resources_than_it_has() {
+        let limits = TableLimits { memory: MemoryLimit::new(|| 1, 1), ..TableLimits::default() };
+        let mut table = NodeTable::new(Policy::default(), UnitResources::default());
+        report(&mut table, 1, &[("a", 1), ("b", 1)]);
+        let mut table = table.with_limits(limits);
+        report(&mut table, 1, &[("a", 2), ("b", 2)]);
+        report(&mut table, 1, &[("c", 3), ("b", 3)]);
+        let (one, names) = (Amount::from_f64(1.0), [&b"a"[..], b"b", b"c"]);
+        let three = names.map(|name| (name, one)).into_iter();
+        assert_eq!(table.report(NodeId(1), three.clone()), Err(Full::Memory));
+        assert_eq!(table.update(NodeId(1), three, [].into_iter(), Placements::Kept), Err(Full::Memory));
+        let held = names.map(|name| table.node(0).expect("it is there").cell_of(name).total);
+        assert_eq!(held, [one, one, Amount::ZERO]);
     }
 
     #[test]

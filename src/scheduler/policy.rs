@@ -457,7 +457,7 @@ mod tests {
         let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
         let mut table = NodeTable::new(policy, UnitResources::default());
         for (index, node) in nodes.iter().enumerate() {
-            table.report(NodeId(index as i64), on_wire(node));
+            assert_eq!(table.report(NodeId(index as i64), on_wire(node)), Ok(()));
         }
         let mut resolved = Demand::default();
         for (slot, demand) in placed {

@@ -82,6 +82,17 @@ impl ResourceNames {
         known.len() == name.len() && *end == end_of(name) && (name.len() <= 8 || **known == *name)
     }
 
+    /// Number of names that are known.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether no name is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The name of an id that is known.
     pub fn name(&self, id: ResourceId) -> EscapedName<'_> {
         EscapedName(&self.entries[id.index()].name)
@@ -117,6 +128,13 @@ impl ResourceNames {
     #[inline]
     pub fn forget_unused(&mut self, is_used: impl FnMut(ResourceId) -> bool) {
         if self.unused.len() > UNUSED_MAX {
+            self.forget(is_used);
+        }
+    }
+
+    /// Forgets the released names although they are few, unless `is_used` says otherwise.
+    pub fn forget_all_unused(&mut self, is_used: impl FnMut(ResourceId) -> bool) {
+        if !self.unused.is_empty() {
             self.forget(is_used);
         }
     }

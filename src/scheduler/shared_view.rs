@@ -16,7 +16,8 @@ use super::amount::Amount;
 use super::cells::Slot;
 use super::gang::Strategy;
 use super::ledger::{Ledger, OwnerId, Taken};
-use super::view::{GangUnplaced, Hints, OverRelease, Placement, TooManyNodes, Unplaced, View, ViewOptions};
+use super::node_table::Full;
+use super::view::{GangUnplaced, Hints, OverRelease, Placement, Unplaced, View, ViewOptions};
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
 
@@ -69,6 +70,8 @@ pub enum NotScheduled {
     Gang(GangUnplaced),
     /// The owner has [`PLACEMENTS_MAX`] already.
     TooManyPlacements,
+    /// There is no memory for another placement.
+    OutOfMemory,
 }
 
 impl From<Unplaced> for NotScheduled {
@@ -240,7 +243,7 @@ impl SharedView {
     /// A member reports a node: see [`View::update`].
     ///
     /// # Errors
-    /// When the node is not there and the view is full; nothing is changed then.
+    /// When the node is not there and the view is full, or it has more resources than there is room for; nothing is changed then.
     pub fn update<'k>(
         &mut self,
         member: MemberId,
@@ -248,7 +251,7 @@ impl SharedView {
         available: impl Iterator<Item = (&'k [u8], Amount)>,
         total: impl Iterator<Item = (&'k [u8], Amount)>,
         options: &ViewOptions,
-    ) -> Result<(), TooManyNodes> {
+    ) -> Result<(), Full> {
         let slot = self.view.update(node, available, total, options)? as usize;
         if self.reporters.len() <= slot {
             self.reporters.resize(slot + 1, None);
@@ -349,6 +352,9 @@ impl SharedView {
 
     /// The owner of a member, if it may have so many placements more.
     fn owner_with_room(&self, member: MemberId, count: usize) -> Result<OwnerId, NotScheduled> {
+        if self.view.table().limits().memory.is_reached() {
+            return Err(NotScheduled::OutOfMemory);
+        }
         let (owner, count) = (self.members[member.0].owner, count as u64);
         let has_room = self.ledger.placements(owner) + count <= PLACEMENTS_MAX
             && self.ledger.placements_in_all() + count <= PLACEMENTS_IN_ALL_MAX;
@@ -430,6 +436,7 @@ mod tests {
             nodes_max: 1_000,
             policy: Policy::default(),
             unit_resources: UnitResources::named(["GPU"]),
+            ..ViewOptions::default()
         }
     }
 

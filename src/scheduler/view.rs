@@ -10,14 +10,17 @@ pub use self::hints::Hints;
 
 use super::amount::Amount;
 use super::cells::Slot;
-use super::node_table::{Demand, Node, NodeTable, Placements, UnknownResource};
+use super::node_table::{Demand, Full, Node, NodeTable, Placements, TableLimits, UnknownResource};
 use super::policy::{Policy, Scoring, Selection};
 use super::rank::Rank;
 use super::rank_cache::{ClassIndex, RankCache};
 use super::selection::Selector;
-use super::units::UnitResources;
+use super::units::{UNIT_RESOURCES, UnitResources};
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
+
+/// Nodes of a view at most, where nothing else is said: ten times the largest clusters that Ray is tested with.
+pub const NODES_MAX: usize = 100_000;
 
 /// How a view behaves.
 #[derive(Clone, Debug)]
@@ -30,6 +33,20 @@ pub struct ViewOptions {
     pub policy: Policy,
     /// Resources that come in units, such as devices: see [`units`](super::units).
     pub unit_resources: UnitResources,
+    /// Other limits.
+    pub limits: TableLimits,
+}
+
+impl Default for ViewOptions {
+    fn default() -> Self {
+        Self {
+            strict: false,
+            nodes_max: NODES_MAX,
+            policy: Policy::default(),
+            unit_resources: UnitResources::named(UNIT_RESOURCES),
+            limits: TableLimits::default(),
+        }
+    }
 }
 
 /// A demand that was placed.
@@ -69,10 +86,6 @@ pub struct OverRelease {
     pub held: u32,
 }
 
-/// A view has as many nodes as it may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyNodes;
-
 /// A demand for a rare resource looks at the nodes that have it one by one, if there are so few.
 const SCAN_MAX: usize = 32;
 
@@ -93,7 +106,7 @@ impl View {
     /// A view without nodes.
     pub fn new(options: &ViewOptions) -> Self {
         Self {
-            table: NodeTable::new(options.policy, options.unit_resources.clone()),
+            table: NodeTable::new(options.policy, options.unit_resources.clone()).with_limits(options.limits),
             cache: RankCache::default(),
             selector: Selector::new(options.policy.parameters()),
             demand: Demand::default(),
@@ -103,55 +116,65 @@ impl View {
     /// Sets what a node has and drops its placements; adds the node if it is not there.
     ///
     /// # Errors
-    /// When it is not there and the view is full; nothing is changed then.
+    /// When it is not there and the view is full; nothing is changed then. When it has more resources than there is room
+    /// for; those are left out then.
     pub fn report<'k>(
         &mut self,
         node: NodeId,
         resources: impl Iterator<Item = (&'k [u8], Amount)> + Clone,
         options: &ViewOptions,
-    ) -> Result<(), TooManyNodes> {
+    ) -> Result<(), Full> {
         self.check_room(node, options)?;
-        self.table.report(node, resources);
-        Ok(())
+        self.table.report(node, resources)
     }
 
     /// Sets what a node has and what of it is available, and keeps its placements; adds the node if it is not there.
     /// Returns its slot.
     ///
     /// # Errors
-    /// When it is not there and the view is full; nothing is changed then.
+    /// When it is not there and the view is full, or it has more resources than there is room for; nothing is changed then.
     pub fn update<'k>(
         &mut self,
         node: NodeId,
         available: impl Iterator<Item = (&'k [u8], Amount)>,
         total: impl Iterator<Item = (&'k [u8], Amount)>,
         options: &ViewOptions,
-    ) -> Result<Slot, TooManyNodes> {
+    ) -> Result<Slot, Full> {
         self.check_room(node, options)?;
-        Ok(self.table.update(node, available, total, Placements::Kept))
+        self.table.update(node, available, total, Placements::Kept)
     }
 
     /// Sets what a node has and what of it is available, and drops its placements; adds the node if it is not there.
     ///
     /// # Errors
-    /// When it is not there and the view is full; nothing is changed then.
+    /// When it is not there and the view is full, or it has more resources than there is room for; nothing is changed then.
     pub fn replace<'k>(
         &mut self,
         node: NodeId,
         available: impl Iterator<Item = (&'k [u8], Amount)>,
         total: impl Iterator<Item = (&'k [u8], Amount)>,
         options: &ViewOptions,
-    ) -> Result<(), TooManyNodes> {
+    ) -> Result<(), Full> {
         self.check_room(node, options)?;
-        self.table.update(node, available, total, Placements::Dropped);
-        Ok(())
+        self.table.update(node, available, total, Placements::Dropped).map(|_| ())
     }
 
-    fn check_room(&self, node: NodeId, options: &ViewOptions) -> Result<(), TooManyNodes> {
-        match self.table.len() >= options.nodes_max && !self.table.contains(node) {
-            true => Err(TooManyNodes),
-            false => Ok(()),
-        }
+    /// Whether there may be no room for so many resources of a node.
+    #[inline]
+    pub fn is_tight(&self, resources: usize) -> bool {
+        let limits = self.table.limits();
+        self.table.names().len() + resources > limits.names_max || limits.memory.is_near()
+    }
+
+    fn check_room(&self, node: NodeId, options: &ViewOptions) -> Result<(), Full> {
+        let full = if self.table.len() >= options.nodes_max {
+            Full::Nodes
+        } else if options.limits.memory.is_near() {
+            Full::Memory
+        } else {
+            return Ok(());
+        };
+        if self.table.contains(node) { Ok(()) } else { Err(full) }
     }
 
     /// Removes a node and its placements; it is no error if it is not there.
@@ -184,7 +207,9 @@ impl View {
             Some(class) => class,
             None => {
                 self.table.resolve(resources, &mut self.demand).map_err(|_| self.why_infeasible())?;
-                if self.is_rare() || self.demand.entries().len() > CACHED_ENTRIES_MAX {
+                let is_cached =
+                    self.demand.entries().len() <= CACHED_ENTRIES_MAX && !self.table.limits().memory.is_reached();
+                if self.is_rare() || !is_cached {
                     return self.decide_once();
                 }
                 self.cache.remember(resources.as_bytes(), names_generation, &self.demand, self.table.slot_count())

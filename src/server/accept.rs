@@ -117,6 +117,9 @@ impl<V: Service> Server<V> {
         if self.connections.len() >= self.limits.connections_max {
             return Err(CloseReason::TooManyConnections);
         }
+        if self.limits.memory.is_near() {
+            return Err(CloseReason::OutOfMemory);
+        }
         Ok(())
     }
 

@@ -78,10 +78,10 @@ pub struct Connection<S> {
     /// Tells it from others that had its place in the slab.
     pub token: Token,
     /// Which reasons for refusing a request have been logged, a bit each.
-    refusals_logged: u16,
+    refusals_logged: u32,
 }
 
-const _: () = assert!(Refusal::REASONS <= u16::BITS as usize);
+const _: () = assert!(Refusal::REASONS <= u32::BITS as usize);
 
 impl<S> Connection<S> {
     /// A connection whose peer, where it `owes_frame`, is to send one at once.
@@ -307,7 +307,7 @@ impl<S> Connection<S> {
 }
 
 #[cold]
-fn log_refusal_once(refusal: Refusal, peer: &Peer, logged: &mut u16, log_limits: &mut LogLimits) {
+fn log_refusal_once(refusal: Refusal, peer: &Peer, logged: &mut u32, log_limits: &mut LogLimits) {
     let bit = 1 << refusal.index();
     if *logged & bit == 0 {
         *logged |= bit;

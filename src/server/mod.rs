@@ -40,6 +40,7 @@ use self::log_limit::{Line, LogLimits};
 use self::service::Service;
 use self::signals::StopSignals;
 use self::waits::{Timeouts, Wait, Waits};
+use crate::memory::MemoryLimit;
 use crate::ring::Pool;
 use crate::telemetry::server::ServerTelemetry;
 
@@ -87,6 +88,8 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
     /// From where connections are accepted.
     pub allow: AllowList,
+    /// How much memory all may take.
+    pub memory: MemoryLimit,
 }
 
 /// A server. See [`Server::run`].
@@ -163,7 +166,7 @@ impl<V: Service> Server<V> {
             waits: Waits::new(limits.timeouts),
             service_paused_until: None,
             log_limits: LogLimits::default(),
-            pool: Pool::default(),
+            pool: Pool::new(limits.memory),
             service,
             limits,
             vigil: Vigil::new(busy_poll),

@@ -10,6 +10,9 @@ pub const KEY_LENGTH_MAX: usize = 1024;
 /// Length in bytes of an amount on the wire.
 const AMOUNT_LENGTH: usize = 8;
 
+/// Length in bytes of the shortest entry: a key of one byte, and the 0x0 behind it.
+const ENTRY_LENGTH_MIN: usize = 2 + AMOUNT_LENGTH;
+
 /// Whose resources a list is, which decides what amounts make sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -114,6 +117,12 @@ impl<'a> Resources<'a> {
             (rest, place) = (after, place + 1);
         }
         Ok(Self { bytes, key_lengths })
+    }
+
+    /// As many entries as there can be in the list at most, which is told without looking at it.
+    #[inline]
+    pub fn count_max(&self) -> usize {
+        self.bytes.len() / ENTRY_LENGTH_MIN
     }
 
     /// The bytes of the list as they were sent.

@@ -6,5 +6,6 @@ mod common;
 
 mod access;
 mod output;
+mod quotas;
 mod slow;
 mod strangers;

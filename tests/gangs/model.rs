@@ -69,7 +69,7 @@ impl Cluster {
         let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
         let mut table = NodeTable::new(policy, UnitResources::named(UNIT_RESOURCES));
         for (node, total) in (0..).zip(totals) {
-            table.report(NodeId(node), resources(total));
+            table.report(NodeId(node), resources(total)).expect("there is room");
         }
         let nodes = totals.iter().copied().map(ModelNode::new).collect();
         let mut cluster = Self { nodes, table };

@@ -4,7 +4,7 @@ use external_scheduler::execute::session::Session;
 use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOptions};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{DEFINITIONS, Parameters, Policy};
-use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
+use external_scheduler::scheduler::units::UnitResources;
 use external_scheduler::scheduler::view::{View, ViewOptions};
 use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
@@ -20,8 +20,7 @@ fn drive(policy: &str, steps: usize, nodes: i64, strict: bool) {
     println!("policy {policy}, seed {seed}");
     let policy = Policy::named(policy, Parameters { seed, ..Parameters::default() }).expect("a policy of that name");
     let mut random = fastrand::Rng::with_seed(seed);
-    let options =
-        ViewOptions { strict, nodes_max: 1_000, policy, unit_resources: UnitResources::named(UNIT_RESOURCES) };
+    let options = ViewOptions { strict, nodes_max: 1_000, policy, ..ViewOptions::default() };
     let mut service = SchedulerService::new(ServiceOptions { view: options.clone(), lease: LEASE, token: None });
     let mut session = Session::New;
     let telemetry = ServerTelemetry::default();
@@ -106,6 +105,7 @@ fn names_that_come_and_go_leave_the_scheduler_as_it_was() {
         nodes_max: 10,
         policy: Policy::default(),
         unit_resources: UnitResources::default(),
+        ..ViewOptions::default()
     };
     let mut view = View::new(&options);
     let one = Amount::from_f64(1.0);

@@ -262,7 +262,7 @@ impl Test {
         let policy =
             Policy::named(policy, Parameters { seed, ..Parameters::default() }).expect("a policy of that name");
         let unit_resources = if has_units { UnitResources::named(UNIT_RESOURCES) } else { UnitResources::default() };
-        let view = ViewOptions { strict, nodes_max: 1_000, policy, unit_resources };
+        let view = ViewOptions { strict, nodes_max: 1_000, policy, unit_resources, ..ViewOptions::default() };
         Self {
             random: fastrand::Rng::with_seed(seed),
             service: SchedulerService::new(ServiceOptions { view, lease: LEASE, token: None }),

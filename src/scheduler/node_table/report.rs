@@ -1,9 +1,9 @@
 //! Reports: what nodes say they have, in place of what they said before.
 
 use super::demand::keep_last_of_each;
-use super::{NodeEntry, NodeTable, ORDER_MAX};
+use super::{Full, NodeEntry, NodeTable, ORDER_MAX};
 use crate::scheduler::amount::Amount;
-use crate::scheduler::cells::{Cell, Overwritten, Slot};
+use crate::scheduler::cells::{Cell, Cells, Overwritten, Slot};
 use crate::scheduler::policy::MEMORY;
 use crate::scheduler::resource_names::ResourceId;
 use crate::wire::NodeId;
@@ -11,20 +11,29 @@ use crate::wire::NodeId;
 impl NodeTable {
     /// Sets what a node has, total and available alike, in place of what was reported and placed before. The
     /// node is added if it is not there. The last amount given for a resource counts.
-    pub fn report<'k>(&mut self, node: NodeId, resources: impl Iterator<Item = (&'k [u8], Amount)> + Clone) {
+    ///
+    /// # Errors
+    /// When some of the resources are left out, since there are too many.
+    pub fn report<'k>(
+        &mut self,
+        node: NodeId,
+        resources: impl Iterator<Item = (&'k [u8], Amount)> + Clone,
+    ) -> Result<(), Full> {
         let slot = self.slot_to_report(node);
         let entry = &mut self.nodes[slot as usize];
         let had_placements = std::mem::take(&mut entry.queued) > 0;
         let had_units_apart = entry.units.take().is_some();
-        match self.overwrite(slot, resources.clone()) {
+        let taken = match self.overwrite(slot, resources.clone()) {
             Some(has_changed) => {
                 if has_changed || had_placements || had_units_apart {
                     self.changes.mark(slot);
                 }
+                Ok(())
             }
             None => self.replace(slot, resources),
-        }
+        };
         self.check();
+        taken
     }
 
     /// Removes a node, its report and its placements. Returns whether it was there.
@@ -116,16 +125,25 @@ impl NodeTable {
         }
     }
 
-    /// Applies a report in place of all that a node has.
-    fn replace<'k>(&mut self, slot: Slot, resources: impl Iterator<Item = (&'k [u8], Amount)>) {
+    /// Applies a report in place of all that a node has, as far as there is room.
+    fn replace<'k>(&mut self, slot: Slot, resources: impl Iterator<Item = (&'k [u8], Amount)>) -> Result<(), Full> {
+        let entries_max = self.entries_max(slot);
         self.clear(slot);
         let mut report = std::mem::take(&mut self.report);
+        let mut taken = Ok(());
         for (name, amount) in resources {
+            if report.len() >= entries_max {
+                taken = Err(Full::Memory);
+                break;
+            }
             let id = match self.find(name, report.len()) {
-                Some(id) => id,
-                None => self.learn(name),
+                Some(id) => Ok(id),
+                None => self.learn(name, &report),
             };
-            report.push((id, amount));
+            match id {
+                Ok(id) => report.push((id, amount)),
+                Err(full) => taken = Err(full),
+            }
         }
         keep_last_of_each(&mut report);
         for &(id, amount) in &report {
@@ -141,6 +159,12 @@ impl NodeTable {
         self.report = report;
         self.changes.mark(slot);
         self.forget_unused_names();
+        taken
+    }
+
+    /// Resources that a node may have at most by its next report: where memory is short, as many as it has.
+    pub(super) fn entries_max(&self, slot: Slot) -> usize {
+        if self.limits.memory.is_near() { self.cells.held_count(slot) } else { usize::MAX }
     }
 
     pub(super) fn take_slot(&mut self, node: NodeId) -> Slot {
@@ -167,9 +191,15 @@ impl NodeTable {
         Some(id)
     }
 
-    /// The id of a new name.
+    /// The id of a new name in a list of which some have been looked up.
     #[cold]
-    pub(super) fn learn(&mut self, name: &[u8]) -> ResourceId {
+    pub(super) fn learn(&mut self, name: &[u8], looked_up: &[(ResourceId, Amount)]) -> Result<ResourceId, Full> {
+        if self.names.len() >= self.limits.names_max {
+            self.forget_unused_names_but(looked_up);
+            if self.names.len() >= self.limits.names_max {
+                return Err(Full::Names);
+            }
+        }
         let id = self.names.intern(name);
         self.cells.know(self.names.id_count());
         if MEMORY.contains(&name) {
@@ -178,7 +208,7 @@ impl NodeTable {
         if self.unit_resources.contains(name) {
             self.cells.set_unit(id);
         }
-        id
+        Ok(id)
     }
 
     /// The share that every holder has of a resource has changed.
@@ -199,12 +229,21 @@ impl NodeTable {
     }
 
     pub(super) fn forget_unused_names(&mut self) {
-        self.names.forget_unused(|id| {
-            let is_used = self.cells.holders(id) > 0;
-            if !is_used {
-                self.cells.forget(id);
-            }
-            is_used
-        });
+        self.names.forget_unused(|id| !forget_unused(&mut self.cells, id));
     }
+
+    /// Forgets the names that no node has although they are few, but for some that are about to be used.
+    fn forget_unused_names_but(&mut self, kept: &[(ResourceId, Amount)]) {
+        self.names
+            .forget_all_unused(|id| kept.iter().any(|(kept, _)| *kept == id) || !forget_unused(&mut self.cells, id));
+    }
+}
+
+/// Forgets a resource unless a node has it. Returns whether it is forgotten.
+fn forget_unused(cells: &mut Cells, id: ResourceId) -> bool {
+    let is_unused = cells.holders(id) == 0;
+    if is_unused {
+        cells.forget(id);
+    }
+    is_unused
 }

@@ -1,7 +1,7 @@
 //! Updates that tell total and available amounts apart and may keep what is reserved.
 
 use super::demand::keep_last_of_each;
-use super::{Amount, Cell, NodeTable, ResourceId, Slot};
+use super::{Amount, Cell, Full, NodeTable, ResourceId, Slot};
 use crate::scheduler::units::Units;
 use crate::wire::NodeId;
 
@@ -11,6 +11,9 @@ struct UnitsBefore {
     free: Amount,
     units: Units,
 }
+
+/// Resources and their amounts.
+type Listed = Vec<(ResourceId, Amount)>;
 
 /// What becomes of the placements on a node that is updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +25,18 @@ pub enum Placements {
 impl NodeTable {
     /// Sets what a node has and how much of that is available, in place of what was reported before. The node is added
     /// if it is not there. Of each list, the last amount given for a resource counts. Returns the node's slot.
+    ///
+    /// # Errors
+    /// When there are too many resources; nothing is changed then.
     pub fn update<'k>(
         &mut self,
         node: NodeId,
         available: impl Iterator<Item = (&'k [u8], Amount)>,
         total: impl Iterator<Item = (&'k [u8], Amount)>,
         placements: Placements,
-    ) -> Slot {
+    ) -> Result<Slot, Full> {
         self.finish_removal();
+        let (total, available) = self.listed(node, total, available)?;
         let slot = match self.slots.get(&node) {
             Some(&slot) => slot,
             None => self.take_slot(node),
@@ -52,9 +59,8 @@ impl NodeTable {
             }
         });
         self.clear(slot);
-        cells.extend(self.listed(total).into_iter().map(|(id, total)| (id, Cell { total, ..Cell::default() })));
-        let available = self.listed(available).into_iter();
-        cells.extend(available.map(|(id, available)| (id, Cell { available, ..Cell::default() })));
+        cells.extend(total.into_iter().map(|(id, total)| (id, Cell { total, ..Cell::default() })));
+        cells.extend(available.into_iter().map(|(id, available)| (id, Cell { available, ..Cell::default() })));
         for (id, cell) in merged(cells) {
             if !cell.is_empty() {
                 if self.cells.insert(slot, id, cell) {
@@ -72,15 +78,49 @@ impl NodeTable {
         self.changes.mark(slot);
         self.forget_unused_names();
         self.check();
-        slot
+        Ok(slot)
     }
 
-    /// The resources of a list, each once, with their amounts. Names become known.
-    fn listed<'k>(&mut self, list: impl Iterator<Item = (&'k [u8], Amount)>) -> Vec<(ResourceId, Amount)> {
-        let mut listed: Vec<_> =
-            list.map(|(name, amount)| (self.names.get(name).unwrap_or_else(|| self.learn(name)), amount)).collect();
-        keep_last_of_each(&mut listed);
-        listed
+    /// The resources of two lists for a node, of each list each once, with their amounts. Names become known.
+    fn listed<'k>(
+        &mut self,
+        node: NodeId,
+        one: impl Iterator<Item = (&'k [u8], Amount)>,
+        other: impl Iterator<Item = (&'k [u8], Amount)>,
+    ) -> Result<(Listed, Listed), Full> {
+        let mut listed = Vec::new();
+        let mut looked_up = self.look_up(one, &mut listed);
+        let boundary = listed.len();
+        looked_up = looked_up.and_then(|()| self.look_up(other, &mut listed));
+        let entries_max = self.slots.get(&node).map_or(usize::MAX, |&slot| self.entries_max(slot));
+        let mut second = listed.split_off(boundary);
+        [&mut listed, &mut second].into_iter().for_each(keep_last_of_each);
+        if looked_up.is_ok() && listed.len().max(second.len()) > entries_max {
+            looked_up = Err(Full::Memory);
+        }
+        if let Err(full) = looked_up {
+            let unused = listed.iter().chain(&second).filter(|&&(id, _)| self.cells.holders(id) == 0);
+            unused.for_each(|&(id, _)| self.names.release(id));
+            self.forget_unused_names();
+            return Err(full);
+        }
+        Ok((listed, second))
+    }
+
+    /// Appends the resources of a list to those that are `looked_up`. Names become known.
+    fn look_up<'k>(
+        &mut self,
+        list: impl Iterator<Item = (&'k [u8], Amount)>,
+        looked_up: &mut Listed,
+    ) -> Result<(), Full> {
+        for (name, amount) in list {
+            let id = match self.names.get(name) {
+                Some(id) => id,
+                None => self.learn(name, looked_up)?,
+            };
+            looked_up.push((id, amount));
+        }
+        Ok(())
     }
 
     /// Others have taken or given back as much of a unit resource as is now less or more free.
@@ -147,11 +187,11 @@ mod tests {
         for (available, total, expected) in cases {
             for placements in [Placements::Kept, Placements::Dropped] {
                 let mut table = NodeTable::new(Policy::default(), UnitResources::named(["GPU"]));
-                table.report(NodeId(1), on_wire(&[("CPU", 4), ("GPU", 2)]));
+                assert_eq!(table.report(NodeId(1), on_wire(&[("CPU", 4), ("GPU", 2)])), Ok(()));
                 let mut demand = crate::scheduler::node_table::Demand::default();
                 assert_eq!(table.resolve(on_wire(&[("CPU", 2)]), &mut demand), Ok(()));
                 table.place(0, &demand);
-                assert_eq!(table.update(NodeId(1), on_wire(available), on_wire(total), placements), 0);
+                assert_eq!(table.update(NodeId(1), on_wire(available), on_wire(total), placements), Ok(0));
                 let node = table.node(0).expect("it is there");
                 let is_kept = placements == Placements::Kept;
                 assert_eq!(node.queued(), u32::from(is_kept));

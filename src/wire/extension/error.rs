@@ -41,11 +41,15 @@ pub enum ErrorCode {
     TooManyPlacements = 15,
     /// The reply would be longer than [`MESSAGE_LENGTH_MAX`](super::reply::MESSAGE_LENGTH_MAX).
     ReplyTooLong = 16,
+    /// The view knows as many names of resources as it may know.
+    TooManyNames = 17,
+    /// The server takes nothing new, since memory is short.
+    OutOfMemory = 18,
 }
 
 impl ErrorCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [ErrorCode; 16] = [
+    pub const ALL: [ErrorCode; 18] = [
         Self::Malformed,
         Self::UnsupportedVersion,
         Self::HelloNotFirst,
@@ -62,6 +66,8 @@ impl ErrorCode {
         Self::TooManyOwners,
         Self::TooManyPlacements,
         Self::ReplyTooLong,
+        Self::TooManyNames,
+        Self::OutOfMemory,
     ];
 
     /// The code of a number; `None` for one that a later version may have added.
