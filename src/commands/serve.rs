@@ -20,6 +20,7 @@ use crate::scheduler::view::{NODES_MAX, ViewOptions};
 use crate::server::allow::AllowList;
 use crate::server::busy_poll::BusyPoll;
 use crate::server::listener::Listener;
+use crate::server::manager::ServiceManager;
 use crate::server::service::Service;
 use crate::server::waits::{FRAME_TIMEOUT, Timeouts, WRITE_TIMEOUT};
 use crate::server::{Limits, SHUTDOWN_TIMEOUT, Server};
@@ -174,7 +175,6 @@ impl Serve {
     }
 
     fn serve<V: Service>(&self, service: V, memory: MemoryLimit) -> Result<ExitCode, CommandError> {
-        self.check_access()?;
         let listeners = self.listen()?;
         let descriptors = process::raise_descriptor_limit();
         if descriptors < self.max_connections as u64 + DESCRIPTORS_SPARE {
@@ -192,8 +192,11 @@ impl Serve {
             memory,
         };
         let addresses: Vec<String> = listeners.iter().map(Listener::to_string).collect();
+        let manager =
+            ServiceManager::from_environment().map_err(|error| CommandError::failure("NOTIFY_SOCKET", error))?;
         let server = Server::new(listeners, service, limits, self.busy_poll)
-            .map_err(|error| CommandError::failure("cannot start", error))?;
+            .map_err(|error| CommandError::failure("cannot start", error))?
+            .with_manager(manager);
         log::info!(
             "external-scheduler {}, policy {}, limits: {} connections, {} nodes a view, frames of {} bytes{}",
             env!("CARGO_PKG_VERSION"),
@@ -224,19 +227,26 @@ impl Serve {
     }
 
     /// Whether it was said who may connect, where not only this machine's users can.
-    fn check_access(&self) -> Result<(), CommandError> {
+    fn check_access(&self, address: IpAddr) -> Result<(), CommandError> {
         let is_guarded = self.allow.is_some() || self.token_file.is_some() || self.insecure;
-        if is_guarded || self.address.to_canonical().is_loopback() {
+        if is_guarded || address.to_canonical().is_loopback() {
             return Ok(());
         }
         Err(CommandError::Usage(format!(
-            "{} can be reached from other machines, and whoever connects can take up the server's time and memory: say from \
-             where (--allow 10.0.0.0/8), ask for a token (--token-file), or, where a firewall decides, give --insecure",
-            self.address
+            "{address} can be reached from other machines, and whoever connects can take up the server's time and memory: say \
+             from where (--allow 10.0.0.0/8), ask for a token (--token-file), or, where a firewall decides, give --insecure"
         )))
     }
 
+    /// Sockets that a service manager has passed, or else those that were asked for.
     fn listen(&self) -> Result<Vec<Listener>, CommandError> {
+        let passed =
+            Listener::passed().map_err(|error| CommandError::failure("a socket passed to this process", error))?;
+        if !passed.is_empty() {
+            passed.iter().filter_map(Listener::tcp_address).try_for_each(|address| self.check_access(address.ip()))?;
+            return Ok(passed);
+        }
+        self.check_access(self.address)?;
         let address = SocketAddr::new(self.address, self.port);
         let failure =
             |at: &dyn std::fmt::Display, error| CommandError::failure(format!("cannot listen on {at}"), error);

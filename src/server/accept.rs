@@ -1,5 +1,6 @@
 //! Accepting connections: how many, from whom, and what happens when the operating system has no more.
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,16 @@ impl Listeners {
         for mut state in self.states.drain(..) {
             state.listener.deregister(registry);
         }
+    }
+}
+
+/// Shows where it listens, with commas between.
+impl fmt::Display for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, state) in self.states.iter().enumerate() {
+            write!(f, "{}{}", if index > 0 { ", " } else { "" }, state.listener)?;
+        }
+        Ok(())
     }
 }
 

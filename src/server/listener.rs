@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
+use listenfd::ListenFd;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
@@ -23,13 +24,29 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub enum Listener {
     Tcp(TcpListener),
-    /// `file` tells the socket file from another that has taken its place.
     Unix {
         listener: UnixListener,
-        path: PathBuf,
-        file: (u64, u64),
+        /// The socket file, where it is the server's to remove.
+        file: Option<SocketFile>,
         accepted: u64,
     },
+}
+
+/// A file that a server has made.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Tells it from another that has taken its place.
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity_of(&self.path).is_ok_and(|other| other == self.identity) {
+            // A file that is gone meanwhile is just as well.
+            _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Listener {
@@ -52,8 +69,40 @@ impl Listener {
         // Nobody can connect before it listens, so the mode is in force from the first connection on.
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         listen(&socket)?;
-        let file = file_of(path)?;
-        Ok(Self::Unix { listener: UnixListener::from_std(socket.into()), path: path.to_owned(), file, accepted: 0 })
+        let file = Some(SocketFile { path: path.to_owned(), identity: identity_of(path)? });
+        Ok(Self::Unix { listener: UnixListener::from_std(socket.into()), file, accepted: 0 })
+    }
+
+    /// Sockets that listen already, as a service manager passes them to the process it starts (`LISTEN_FDS`, `LISTEN_PID`).
+    ///
+    /// # Errors
+    /// When one of them is no listening stream socket.
+    pub fn passed() -> io::Result<Vec<Self>> {
+        let mut sockets = ListenFd::from_env();
+        (0..sockets.len()).map(|index| Self::take(&mut sockets, index)).collect()
+    }
+
+    fn take(sockets: &mut ListenFd, index: usize) -> io::Result<Self> {
+        // What is no socket of the first kind is left where it is.
+        if let Ok(Some(listener)) = sockets.take_tcp_listener(index) {
+            listener.set_nonblocking(true)?;
+            return Ok(Self::Tcp(TcpListener::from_std(listener)));
+        }
+        match sockets.take_unix_listener(index)? {
+            Some(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(Self::Unix { listener: UnixListener::from_std(listener), file: None, accepted: 0 })
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The address of a TCP listener.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix { .. } => None,
+        }
     }
 
     /// Accepts one connection that waits.
@@ -88,17 +137,6 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix { path, file, .. } = self
-            && file_of(path).is_ok_and(|other| other == *file)
-        {
-            // A file that is gone meanwhile is just as well.
-            _ = fs::remove_file(path);
-        }
-    }
-}
-
 /// Shows where it listens: `127.0.0.1:44444`, `unix:/run/scheduler.sock`.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,13 +145,19 @@ impl fmt::Display for Listener {
                 Ok(address) => address.fmt(f),
                 Err(error) => write!(f, "unknown address ({error})"),
             },
-            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Unix { listener, .. } => match listener.local_addr() {
+                Ok(address) => match address.as_pathname() {
+                    Some(path) => write!(f, "unix:{}", path.display()),
+                    None => write!(f, "unix:{address:?}"),
+                },
+                Err(error) => write!(f, "unknown address ({error})"),
+            },
         }
     }
 }
 
 /// Device and inode of a file.
-fn file_of(path: &Path) -> io::Result<(u64, u64)> {
+fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 

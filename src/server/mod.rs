@@ -18,6 +18,7 @@ pub mod close;
 pub mod connection;
 pub mod listener;
 pub mod log_limit;
+pub mod manager;
 pub mod service;
 pub mod signals;
 pub mod stream;
@@ -37,6 +38,7 @@ use self::close::CloseReason;
 use self::connection::{Connection, Shared, Turn};
 use self::listener::Listener;
 use self::log_limit::{Line, LogLimits};
+use self::manager::ServiceManager;
 use self::service::Service;
 use self::signals::StopSignals;
 use self::waits::{Timeouts, Wait, Waits};
@@ -112,6 +114,7 @@ pub struct Server<V: Service> {
     /// Nothing of the service's is due before: clients that could not reach it meanwhile come back first.
     service_paused_until: Option<Instant>,
     log_limits: LogLimits,
+    manager: ServiceManager,
     pool: Pool,
     service: V,
     limits: Limits,
@@ -166,6 +169,7 @@ impl<V: Service> Server<V> {
             waits: Waits::new(limits.timeouts),
             service_paused_until: None,
             log_limits: LogLimits::default(),
+            manager: ServiceManager::default(),
             pool: Pool::new(limits.memory),
             service,
             limits,
@@ -176,6 +180,11 @@ impl<V: Service> Server<V> {
         })
     }
 
+    /// The server, which tells a service manager how it is.
+    pub fn with_manager(self, manager: ServiceManager) -> Self {
+        Self { manager, ..self }
+    }
+
     /// Serves until SIGINT or SIGTERM, then answers what was received and returns.
     ///
     /// # Errors
@@ -183,6 +192,7 @@ impl<V: Service> Server<V> {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.now = Instant::now();
+        self.manager.tell_ready(&format!("listening on {}", self.listeners), self.now);
         while !self.is_finished() {
             if self.vigil.is_awake() {
                 self.ask_alone();
@@ -203,11 +213,12 @@ impl<V: Service> Server<V> {
                 self.service.do_due(self.now);
             }
             self.log_limits.summarize(self.now);
+            self.manager.tell_alive(self.now);
         }
-        self.log_limits.finish();
         for token in self.connections.iter().map(|(_, connection)| connection.token).collect::<Vec<_>>() {
             self.close(token, CloseReason::Shutdown);
         }
+        self.log_limits.finish();
         log::info!("stopped: {}; {}", self.telemetry.counters, self.service.summary());
         Ok(())
     }
@@ -380,6 +391,7 @@ impl<V: Service> Server<V> {
             return;
         }
         log::info!("stopping: {} connections open", self.connections.len());
+        self.manager.tell_stopping();
         self.stop_at = Some(self.now + self.limits.shutdown_timeout);
         self.listeners.stop(self.poll.registry());
         for (_, connection) in &mut self.connections {
@@ -406,8 +418,14 @@ impl<V: Service> Server<V> {
         if !self.queue.is_empty() || self.vigil.is_awake() {
             return Some(Duration::ZERO);
         }
-        let dues =
-            [self.listeners.due(self.now), self.waits.due(), self.service_due(), self.log_limits.due(), self.stop_at];
+        let dues = [
+            self.listeners.due(self.now),
+            self.waits.due(),
+            self.service_due(),
+            self.log_limits.due(),
+            self.manager.due(),
+            self.stop_at,
+        ];
         let due = dues.into_iter().flatten().min()?;
         Some(due.saturating_duration_since(self.now).min(HEARTBEAT))
     }

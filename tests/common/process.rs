@@ -136,11 +136,20 @@ impl Process {
         Self::start_with(command, stdout, Stdio::piped())
     }
 
+    /// Starts a command with another standard input and output.
+    pub fn start_with_stdin(command: &mut Command, stdin: Stdio, stdout: Stdio) -> Self {
+        Self::start_with_streams(command, stdin, stdout, Stdio::piped())
+    }
+
     /// Starts a command with other standard streams.
     pub fn start_with(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Self {
+        Self::start_with_streams(command, Stdio::null(), stdout, stderr)
+    }
+
+    fn start_with_streams(command: &mut Command, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Self {
         // The tests wait for log lines, whatever the one who runs them has set.
         command.env_remove("RUST_LOG").env_remove("RUST_LOG_STYLE");
-        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().expect("the program starts");
         let stdout = Printed::gather(child.stdout.take());
         let stderr = Printed::gather(child.stderr.take());

@@ -9,3 +9,4 @@ mod output;
 mod quotas;
 mod slow;
 mod strangers;
+mod systemd;
