@@ -1,19 +1,22 @@
 //! What the protocol says of nodes and placements, in the plainest way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::view::View;
 use external_scheduler::wire::NodeId;
+use external_scheduler::wire::extension::Strategy;
+use serde_json::{Map, Value};
 
-pub type Amounts = Vec<(&'static str, i64)>;
+/// A list of resources: names with amounts in multiples of 1/10,000, in the order of the list.
+pub type Amounts = Vec<(String, i64)>;
 
 /// A node as the protocol describes it: amounts by name, in multiples of 1/10,000.
 #[derive(Clone, Debug, Default)]
 pub struct ModelNode {
-    pub total: BTreeMap<&'static str, i64>,
-    pub available: BTreeMap<&'static str, i64>,
-    pub reserved: BTreeMap<&'static str, i64>,
+    pub total: BTreeMap<String, i64>,
+    pub available: BTreeMap<String, i64>,
+    pub reserved: BTreeMap<String, i64>,
     pub queued: u32,
     pub draining: bool,
     /// What is free of each GPU; `None` where they are not told apart.
@@ -21,11 +24,11 @@ pub struct ModelNode {
 }
 
 /// What a task asks for: positive amounts.
-pub type Demand = BTreeMap<&'static str, i64>;
+pub type Demand = BTreeMap<String, i64>;
 
 /// What a list asks for: the last amount of each name counts, and zero is no demand.
 pub fn demand_of(list: &Amounts) -> Demand {
-    let mut demand: Demand = list.iter().copied().collect();
+    let mut demand: Demand = list.iter().cloned().collect();
     demand.retain(|_, amount| *amount > 0);
     demand
 }
@@ -50,7 +53,7 @@ impl ModelNode {
 
     /// What a node has: of its GPUs as many whole ones as there can be.
     fn of(resources: &Amounts) -> Self {
-        let total: BTreeMap<_, _> = resources.iter().copied().collect();
+        let total: BTreeMap<_, _> = resources.iter().cloned().collect();
         let sum = (*total.get(GPU).unwrap_or(&0)).max(0);
         let gpus = (0..(sum + WHOLE - 1) / WHOLE).map(|gpu| (sum - gpu * WHOLE).min(WHOLE)).collect();
         Self { available: total.clone(), total, gpus: Some(gpus), ..Self::default() }
@@ -62,8 +65,8 @@ impl ModelNode {
         if let Some(gpus) = &mut self.gpus {
             taken.into_iter().for_each(|(gpu, amount)| gpus[gpu] -= amount);
         }
-        for (&name, amount) in demand {
-            *self.reserved.entry(name).or_default() += amount;
+        for (name, amount) in demand {
+            *self.reserved.entry(name.clone()).or_default() += amount;
         }
         self.queued += 1;
     }
@@ -91,7 +94,7 @@ impl ModelNode {
 pub struct Model {
     slots: Vec<Option<(NodeId, ModelNode)>>,
     vacant: Vec<usize>,
-    largest: BTreeMap<&'static str, i64>,
+    largest: BTreeMap<String, i64>,
 }
 
 /// What a decision has to keep to.
@@ -111,7 +114,7 @@ impl Model {
     /// Puts a node in its slot, or in the one left last, or in a new one.
     pub fn set(&mut self, id: NodeId, node: ModelNode) {
         for (name, amount) in &node.total {
-            let largest = self.largest.entry(name).or_default();
+            let largest = self.largest.entry(name.clone()).or_default();
             *largest = *amount.max(largest);
         }
         let place = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|(other, _)| *other == id));
@@ -143,7 +146,7 @@ impl Model {
 
     /// Best fit's score, in double precision.
     fn score(&self, node: &ModelNode) -> f64 {
-        let left = |(name, largest): (&&str, &i64)| match largest {
+        let left = |(name, largest): (&String, &i64)| match largest {
             _ if name.ends_with("memory") => 0.0,
             0 => 0.0,
             largest => node.free(name).max(0) as f64 / *largest as f64,
@@ -187,8 +190,87 @@ impl Model {
         }
     }
 
+    /// Compares the nodes and their sums with what stats say of a view.
+    pub fn compare_shown(&self, view: &Value) {
+        let nodes = view["nodes"].as_array().expect("stats list nodes");
+        let ids: Vec<i64> = nodes.iter().map(|node| node["id"].as_i64().expect("an id")).collect();
+        assert_eq!(ids, self.nodes().map(|(id, _)| id.0).collect::<Vec<_>>());
+        let mut sums = [(); 3].map(|()| BTreeMap::new());
+        for (shown, (id, node)) in nodes.iter().zip(self.nodes()) {
+            assert_eq!(shown["queued"], node.queued, "{id}");
+            assert_eq!(shown["draining"], node.draining, "{id}");
+            let kinds = [&node.total, &node.available, &node.reserved];
+            for (sums, amounts) in sums.iter_mut().zip(kinds) {
+                amounts.iter().for_each(|(name, amount)| *sums.entry(name.clone()).or_default() += amount);
+            }
+            compare_amounts(&shown["resources"], kinds, &format!("of {id}"));
+        }
+        compare_amounts(&view["resources"], sums.each_ref(), "in all");
+        let queued: u32 = self.nodes().map(|(_, node)| node.queued).sum();
+        assert_eq!(view["placements"], queued);
+    }
+
+    /// Counts what explain has counted.
+    pub fn check_explanation(&self, shown: &Value, demand: &Demand, strict: bool, has_units: bool) {
+        let nodes: Vec<&ModelNode> = self.nodes().map(|(_, node)| node).collect();
+        let open: Vec<_> = nodes.iter().filter(|node| !node.draining).collect();
+        let count = |is_it: &dyn Fn(&ModelNode) -> bool| open.iter().filter(|node| is_it(node)).count();
+        assert_eq!(shown["nodes"], nodes.len());
+        assert_eq!(shown["draining"], nodes.len() - open.len());
+        assert_eq!(shown["feasible"], count(&|node| node.is_feasible(demand)));
+        if has_units {
+            return;
+        }
+        let free = count(&|node| node.is_free(demand));
+        assert_eq!(shown["free"], free);
+        let verdict = match () {
+            () if nodes.is_empty() => "no nodes",
+            () if free > 0 => "runs",
+            () if shown["feasible"] == 0 => "infeasible",
+            () if strict => "nothing free",
+            () => "queues",
+        };
+        assert_eq!(shown["verdict"], verdict);
+        assert_eq!(shown["resources"].as_object().map(Map::len), Some(demand.len()));
+        for (name, &amount) in demand {
+            let total = |node: &ModelNode| *node.total.get(name).unwrap_or(&0);
+            let shown = &shown["resources"][name];
+            assert_eq!(shown["lacking"], count(&|node| total(node) <= 0), "{name}");
+            assert_eq!(shown["too_little_total"], count(&|node| total(node) > 0 && total(node) < amount), "{name}");
+            let is_short = |node: &ModelNode| total(node) >= amount && node.free(name) < amount;
+            assert_eq!(shown["too_little_free"], count(&is_short), "{name}");
+        }
+    }
+
+    /// Checks that a gang is placed as its strategy says.
+    pub fn check_gang(&self, demands: &[Demand], nodes: &[NodeId], strategy: Strategy, strict: bool) {
+        let different = nodes.iter().collect::<BTreeSet<_>>().len();
+        match strategy {
+            Strategy::StrictPack => assert!(different <= 1),
+            Strategy::StrictSpread => assert_eq!(different, nodes.len()),
+            Strategy::Each | Strategy::Pack | Strategy::Spread => {}
+        }
+        let fits = |is_anything_running: bool| {
+            nodes.iter().all(|&id| {
+                let node = self.node(id).expect("a gang is placed on nodes that are there");
+                let here =
+                    || demands.iter().zip(nodes).filter(|&(_, &other)| other == id).flat_map(|(demand, _)| demand);
+                here().all(|(name, _)| {
+                    let sum: i64 = here().filter(|(other, _)| *other == name).map(|(_, amount)| amount).sum();
+                    let total = *node.total.get(name).unwrap_or(&0);
+                    sum <= if is_anything_running { node.free(name) } else { total }
+                }) && demands.iter().zip(nodes).all(|(demand, &other)| other != id || node.is_feasible(demand))
+            })
+        };
+        assert!(
+            fits(true) || !strict && fits(false),
+            "{strategy:?}, strict {strict}: {demands:?} on {:?}",
+            nodes.iter().map(|&id| (id, self.node(id))).collect::<Vec<_>>()
+        );
+    }
+
     /// Compares what the scheduler knows of every node, in the order of slots.
-    pub fn compare(&self, view: &View, names: &[&'static str]) {
+    pub fn compare(&self, view: &View, names: &[&str]) {
         let nodes: Vec<&(NodeId, ModelNode)> = self.slots.iter().flatten().collect();
         assert_eq!(
             view.nodes().map(|node| node.id()).collect::<Vec<_>>(),
@@ -196,11 +278,24 @@ impl Model {
         );
         for (node, (_, model)) in view.nodes().zip(nodes) {
             assert_eq!(node.queued(), model.queued);
-            for name in names {
+            for &name in names {
                 let cell = node.cell_of(name.as_bytes());
                 assert_eq!(cell.total.units(), *model.total.get(name).unwrap_or(&0), "{name}");
                 assert_eq!(cell.free().units(), model.free(name), "{name}");
             }
+        }
+    }
+}
+
+/// Compares amounts of stats with the total, available and reserved ones that they should be.
+fn compare_amounts(shown: &Value, kinds: [&BTreeMap<String, i64>; 3], what: &str) {
+    let shown = shown.as_object().expect("resources by name");
+    for (kind, amounts) in ["total", "available", "reserved"].into_iter().zip(kinds) {
+        for name in amounts.keys().chain(shown.keys()) {
+            let amount = Amount::from_units(*amounts.get(name).unwrap_or(&0)).to_f64();
+            let shown = shown.get(name).map_or(0.0, |amounts| amounts[kind].as_f64().expect("an amount"));
+            // Large amounts are shown as the nearest double.
+            assert!((shown - amount).abs() <= amount.abs() * 1e-15, "{kind} {name} {what}: {shown}, not {amount}");
         }
     }
 }
@@ -220,7 +315,7 @@ fn amount(random: &mut fastrand::Rng) -> i64 {
 pub fn random_resources(random: &mut fastrand::Rng, names_max: usize, lowest: i64) -> Amounts {
     let count = random.usize(0..=names_max);
     // The same name twice is legal: the last one counts.
-    (0..count).map(|_| (NAMES[random.usize(0..NAMES.len())], amount(random).max(lowest))).collect()
+    (0..count).map(|_| (NAMES[random.usize(0..NAMES.len())].to_owned(), amount(random).max(lowest))).collect()
 }
 
 pub fn on_wire(resources: &Amounts) -> impl Iterator<Item = (&[u8], Amount)> {

@@ -3,3 +3,4 @@
 mod cluster;
 mod private;
 mod shared;
+mod world;

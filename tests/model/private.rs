@@ -13,7 +13,7 @@ use external_scheduler::wire::reply::Reply;
 use external_scheduler::wire::request;
 use external_scheduler::wire::resources::{self, Meaning, Resources};
 
-use crate::cluster::{Model, NAMES, Rules, demand_of, on_wire, random_resources};
+use super::cluster::{Model, NAMES, Rules, demand_of, on_wire, random_resources};
 
 fn drive(policy: &str, steps: usize, nodes: i64, strict: bool) {
     let seed = fastrand::u64(..);
@@ -34,7 +34,7 @@ fn drive(policy: &str, steps: usize, nodes: i64, strict: bool) {
             0..20 => {
                 let mut report = random_resources(&mut random, 6, i64::MIN);
                 if random.u8(0..20) == 0 {
-                    report.push(("CPU", -10_000));
+                    report.push(("CPU".to_owned(), -10_000));
                 }
                 request::append_add_node(&mut frame, id, on_wire(&report));
                 assert_eq!(

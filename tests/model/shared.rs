@@ -16,9 +16,10 @@ use external_scheduler::wire::extension::{Demands, ErrorCode, Extension, Name, N
 use external_scheduler::wire::frame::PREFIX_LENGTH;
 use external_scheduler::wire::request;
 use external_scheduler::wire::resources::{self, Meaning, Resources};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::cluster::{Amounts, Demand, Model, ModelNode, NAMES, Rules, demand_of, on_wire, random_resources};
+use super::cluster::{Amounts, Demand, Rules, demand_of, on_wire, random_resources};
+use super::world::World;
 
 const LEASE: Duration = Duration::from_secs(10);
 const VIEWS: [&str; 2] = ["one", "two"];
@@ -29,202 +30,6 @@ struct Connection {
     session: Session,
     view: usize,
     owner: usize,
-}
-
-/// An owner of a view. It keeps its place when it is gone.
-struct Owner {
-    name: &'static str,
-    connected: usize,
-    /// When it goes, if it is not gone.
-    due: Option<Instant>,
-    is_gone: bool,
-}
-
-/// A placement that has not been released.
-struct Held {
-    owner: usize,
-    node: NodeId,
-    demand: Demand,
-}
-
-/// A view as the protocol describes it.
-#[derive(Default)]
-struct World {
-    cluster: Model,
-    owners: Vec<Owner>,
-    held: Vec<Held>,
-    /// Which connection has reported each node, by its number.
-    reporters: BTreeMap<NodeId, usize>,
-    /// When the nodes of connections that have left go.
-    departed: BTreeMap<usize, Instant>,
-}
-
-impl World {
-    fn join(&mut self, name: &'static str) -> usize {
-        let is_it = |owner: &Owner| !name.is_empty() && owner.name == name && !owner.is_gone;
-        let owner = self.owners.iter().position(is_it).unwrap_or_else(|| {
-            self.owners.push(Owner { name, connected: 0, due: None, is_gone: false });
-            self.owners.len() - 1
-        });
-        self.owners[owner].connected += 1;
-        self.owners[owner].due = None;
-        owner
-    }
-
-    fn leave(&mut self, connection: usize, owner: usize, due: Instant) {
-        if self.reporters.values().any(|&reporter| reporter == connection) {
-            self.departed.insert(connection, due);
-        }
-        let holds = self.held.iter().any(|held| held.owner == owner);
-        let owner = &mut self.owners[owner];
-        owner.connected -= 1;
-        if owner.connected == 0 {
-            owner.due = holds.then_some(due);
-            owner.is_gone = !holds;
-        }
-    }
-
-    /// When the first of who has left goes.
-    fn due(&self) -> Option<Instant> {
-        let has_nodes = |connection: &usize| self.reporters.values().any(|reporter| reporter == connection);
-        let departed = self.departed.iter().filter(|(connection, _)| has_nodes(connection)).map(|(_, &due)| due);
-        departed.chain(self.owners.iter().filter_map(|owner| owner.due)).min()
-    }
-
-    fn expire(&mut self, now: Instant) {
-        // One after the other, for the slots that they leave are taken again in their order.
-        let mut departed: Vec<(Instant, usize)> = self.departed.iter().map(|(&id, &due)| (due, id)).collect();
-        departed.sort_unstable();
-        for (_, connection) in departed.into_iter().filter(|&(due, _)| due <= now) {
-            self.departed.remove(&connection);
-            let nodes: Vec<NodeId> =
-                self.reporters.iter().filter(|&(_, &id)| id == connection).map(|(&id, _)| id).collect();
-            nodes.into_iter().for_each(|node| self.remove(node));
-        }
-        for owner in 0..self.owners.len() {
-            if self.owners[owner].due.is_some_and(|due| due <= now) {
-                (self.owners[owner].due, self.owners[owner].is_gone) = (None, true);
-                while let Some(place) = self.held.iter().position(|held| held.owner == owner) {
-                    self.release_at(place);
-                }
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.reporters.is_empty() && self.owners.iter().all(|owner| owner.is_gone)
-    }
-
-    fn update(&mut self, connection: usize, node: NodeId, available: &Amounts, total: &Amounts) {
-        let mut updated = self.cluster.node(node).cloned().unwrap_or_default();
-        updated.available = available.iter().copied().collect();
-        updated.total = total.iter().copied().collect();
-        self.cluster.set(node, updated);
-        self.reporters.insert(node, connection);
-    }
-
-    fn remove(&mut self, node: NodeId) {
-        self.cluster.remove(node);
-        self.held.retain(|held| held.node != node);
-        self.reporters.remove(&node);
-    }
-
-    fn place(&mut self, owner: usize, demand: Demand, node: NodeId) {
-        self.cluster.node_mut(node).expect("the decision was checked").place(&demand);
-        self.held.push(Held { owner, node, demand });
-    }
-
-    fn count(&self, owner: usize, node: NodeId, demand: &Demand) -> usize {
-        self.held.iter().filter(|held| held.owner == owner && held.node == node && held.demand == *demand).count()
-    }
-
-    fn release(&mut self, owner: usize, node: NodeId, demand: &Demand) {
-        let is_it = |held: &Held| held.owner == owner && held.node == node && held.demand == *demand;
-        let place = self.held.iter().position(is_it).expect("it was counted");
-        self.release_at(place);
-    }
-
-    fn release_at(&mut self, place: usize) {
-        let Held { node, demand, .. } = self.held.swap_remove(place);
-        let node = self.cluster.node_mut(node).expect("placements go with their node");
-        node.queued -= 1;
-        for (name, amount) in demand {
-            *node.reserved.get_mut(name).expect("it was reserved") -= amount;
-        }
-    }
-
-    /// A gang is placed as its strategy says.
-    fn check_gang(&self, demands: &[Demand], nodes: &[NodeId], strategy: Strategy, strict: bool) {
-        let different = nodes.iter().collect::<std::collections::BTreeSet<_>>().len();
-        match strategy {
-            Strategy::StrictPack => assert!(different <= 1),
-            Strategy::StrictSpread => assert_eq!(different, nodes.len()),
-            Strategy::Each | Strategy::Pack | Strategy::Spread => {}
-        }
-        let fits = |is_anything_running: bool| {
-            nodes.iter().all(|&id| {
-                let node = self.cluster.node(id).expect("a gang is placed on nodes that are there");
-                let here =
-                    || demands.iter().zip(nodes).filter(|&(_, &other)| other == id).flat_map(|(demand, _)| demand);
-                here().all(|(name, _)| {
-                    let sum: i64 = here().filter(|(other, _)| *other == name).map(|(_, amount)| amount).sum();
-                    let total = *node.total.get(name).unwrap_or(&0);
-                    sum <= if is_anything_running { node.free(name) } else { total }
-                }) && demands.iter().zip(nodes).all(|(demand, &other)| other != id || node.is_feasible(demand))
-            })
-        };
-        assert!(
-            fits(true) || !strict && fits(false),
-            "{strategy:?}, strict {strict}: {demands:?} on {:?}",
-            nodes.iter().map(|&id| (id, self.cluster.node(id))).collect::<Vec<_>>()
-        );
-    }
-
-    /// Compares a view with what stats say of it.
-    fn compare(&self, view: &Value) {
-        let nodes = view["nodes"].as_array().expect("stats list nodes");
-        let ids: Vec<i64> = nodes.iter().map(|node| node["id"].as_i64().expect("an id")).collect();
-        assert_eq!(ids, self.cluster.nodes().map(|(id, _)| id.0).collect::<Vec<_>>());
-        let mut sums = [(); 3].map(|()| BTreeMap::<&str, i64>::new());
-        for (shown, (id, node)) in nodes.iter().zip(self.cluster.nodes()) {
-            assert_eq!(shown["queued"], node.queued, "{id}");
-            assert_eq!(shown["draining"], node.draining, "{id}");
-            let resources = shown["resources"].as_object().expect("resources by name");
-            let kinds = [("total", &node.total), ("available", &node.available), ("reserved", &node.reserved)];
-            for ((kind, amounts), sums) in kinds.into_iter().zip(&mut sums) {
-                for name in NAMES {
-                    let amount = *amounts.get(name).unwrap_or(&0);
-                    assert_eq!(units(resources, name, kind), amount, "{kind} {name} of {id}");
-                    *sums.entry(name).or_default() += amount;
-                }
-            }
-        }
-        let resources = view["resources"].as_object().expect("resources by name");
-        for (kind, sums) in ["total", "available", "reserved"].into_iter().zip(&sums) {
-            NAMES.into_iter().for_each(|name| {
-                assert_eq!(units(resources, name, kind), sums.get(name).copied().unwrap_or(0), "{kind} {name}")
-            });
-        }
-        assert_eq!(view["placements"], self.held.len());
-        let mut owners: Vec<(&str, usize, usize)> = Vec::new();
-        for (id, owner) in self.owners.iter().enumerate().filter(|(_, owner)| !owner.is_gone) {
-            owners.push((owner.name, owner.connected, self.held.iter().filter(|held| held.owner == id).count()));
-        }
-        owners.sort_unstable();
-        let number = |owner: &Value, name| owner[name].as_u64().expect("a number") as usize;
-        let shown = view["owners"].as_array().expect("stats list owners").iter();
-        let shown = shown.map(|owner| {
-            (owner["name"].as_str().expect("a name"), number(owner, "connections"), number(owner, "placements"))
-        });
-        let mut shown: Vec<_> = shown.collect();
-        shown.sort_unstable();
-        assert_eq!(shown, owners);
-    }
-}
-
-/// An amount of stats in 1/10,000.
-fn units(resources: &Map<String, Value>, name: &str, kind: &str) -> i64 {
-    resources.get(name).map_or(0, |amounts| (amounts[kind].as_f64().expect("an amount") * 10_000.0).round() as i64)
 }
 
 fn list(amounts: &Amounts) -> Vec<u8> {
@@ -450,7 +255,7 @@ impl Test {
                     }
                     return;
                 }
-                self.worlds[view].check_gang(&demands, &nodes, strategy, strict || self.strict);
+                self.worlds[view].cluster.check_gang(&demands, &nodes, strategy, strict || self.strict);
                 demands.into_iter().zip(nodes).for_each(|(demand, node)| self.worlds[view].place(owner, demand, node));
             }
             Err(None) => assert_ne!(strategy, Strategy::Each),
@@ -474,7 +279,9 @@ impl Test {
         let (is_there, held) = (world.cluster.node(node).is_some(), world.count(owner, node, &demand));
         let count = self.random.usize(0..=held + 1);
         // An amount of zero is as good as none.
-        let bytes = list(&demand.iter().map(|(&name, &amount)| (name, amount)).chain([("nothing", 0)]).collect());
+        let bytes = list(
+            &demand.iter().map(|(name, &amount)| (name.clone(), amount)).chain([("nothing".to_owned(), 0)]).collect(),
+        );
         let request = Extension::Release { node, resources: parse(&bytes, Meaning::Demand), count: count as u32 };
         let expected = match () {
             () if !is_there => Err(Some(ErrorCode::UnknownNode.number())),
@@ -508,35 +315,8 @@ impl Test {
             self.call(id, Extension::Explain { demand: parse(&bytes, Meaning::Demand) }).expect("an explanation");
         let shown: Value = serde_json::from_slice(&body).expect("JSON");
         let demand = demand_of(&demand);
-        let nodes: Vec<&ModelNode> =
-            self.worlds[self.connections[&id].view].cluster.nodes().map(|(_, node)| node).collect();
-        let open: Vec<_> = nodes.iter().filter(|node| !node.draining).collect();
-        let count = |is_it: &dyn Fn(&ModelNode) -> bool| open.iter().filter(|node| is_it(node)).count();
-        assert_eq!(shown["nodes"], nodes.len());
-        assert_eq!(shown["draining"], nodes.len() - open.len());
-        assert_eq!(shown["feasible"], count(&|node| node.is_feasible(&demand)));
-        if self.has_units {
-            return;
-        }
-        let free = count(&|node| node.is_free(&demand));
-        assert_eq!(shown["free"], free);
-        let verdict = match () {
-            () if nodes.is_empty() => "no nodes",
-            () if free > 0 => "runs",
-            () if shown["feasible"] == 0 => "infeasible",
-            () if self.strict => "nothing free",
-            () => "queues",
-        };
-        assert_eq!(shown["verdict"], verdict);
-        assert_eq!(shown["resources"].as_object().map(Map::len), Some(demand.len()));
-        for (name, &amount) in &demand {
-            let total = |node: &ModelNode| *node.total.get(name).unwrap_or(&0);
-            let shown = &shown["resources"][name];
-            assert_eq!(shown["lacking"], count(&|node| total(node) <= 0), "{name}");
-            assert_eq!(shown["too_little_total"], count(&|node| total(node) > 0 && total(node) < amount), "{name}");
-            let is_short = |node: &ModelNode| total(node) >= amount && node.free(name) < amount;
-            assert_eq!(shown["too_little_free"], count(&is_short), "{name}");
-        }
+        let cluster = &self.worlds[self.connections[&id].view].cluster;
+        cluster.check_explanation(&shown, &demand, self.strict, self.has_units);
     }
 
     fn step(&mut self) {
