@@ -266,11 +266,12 @@ impl Policy {
 /// still exact as a float.
 const PARTS: f32 = (1 << 20) as f32;
 
-/// Sums a value over all resources of a node.
+/// Sums a value, which is not negative, over all resources of a node. What is available may be far more than any total:
+/// such a sum stays at the end of the range, which it reaches in any order.
 #[inline]
 fn sum(cells: &Cells, slot: Slot, value: impl Fn(Share) -> f32) -> f32 {
-    let mut parts = 0;
-    cells.for_each(slot, |share| parts += (value(share) * PARTS) as i64);
+    let mut parts: i64 = 0;
+    cells.for_each(slot, |share| parts = parts.saturating_add((value(share) * PARTS) as i64));
     parts as f32 / PARTS
 }
 
@@ -441,7 +442,7 @@ fn shortest_queue(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::node_table::NodeTable;
+    use crate::scheduler::node_table::{NodeTable, Placements};
     use crate::scheduler::profile::Count;
     use crate::scheduler::units::UnitResources;
     use crate::wire::NodeId;
@@ -535,6 +536,23 @@ mod tests {
         for policy in ["binpack", "stranded", "best-fit"] {
             let [with, without] = scores(policy, NODES, &[], &[("CPU", 1.0)])[..] else { panic!("two nodes") };
             assert!(without > with, "{policy}: {without} {with}");
+        }
+    }
+
+    #[test]
+    fn more_available_than_any_total_is_no_overflow() {
+        const TOTAL: Resources = &[("CPU", 1e-4), ("GPU", 1e-4), ("fpga", 1e-4)];
+        const AVAILABLE: Resources = &[("CPU", 1e308), ("GPU", 1e308), ("fpga", 1e308)];
+        for definition in &DEFINITIONS {
+            let policy = Policy::named(definition.name, Parameters::default()).expect("it has this name");
+            let mut table = NodeTable::new(policy, UnitResources::default());
+            table.update(NodeId(1), on_wire(AVAILABLE), on_wire(TOTAL), Placements::Dropped);
+            let mut demand = Demand::default();
+            table.resolve(on_wire(TOTAL), &mut demand).expect("known resources");
+            table.settle();
+            let profile = Profile::new(&table, [Count { demand: &demand, count: 1 }].into_iter());
+            let score = policy.score(&Scoring::new(&demand, &profile), table.node(0).expect("it is there"));
+            assert!(!score.is_nan(), "{}", definition.name);
         }
     }
 
