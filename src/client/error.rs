@@ -29,6 +29,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the connection is lost, and another one or another server may do better.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::TimedOut | Self::Closed)
+    }
+
     /// The code with which the server has refused, if it did and the code is known.
     pub fn error_code(&self) -> Option<ErrorCode> {
         match self {

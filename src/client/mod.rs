@@ -28,13 +28,15 @@
 //!
 //! A connection that has failed is not made again by itself: the caller connects anew, says hello, and reports its
 //! nodes if it is another [`Welcome::instance`] that answers. What a lost connection was asked last may or may not
-//! have been done; in a shared view, what its owner holds is kept for the lease.
+//! have been done; in a shared view, what its owner holds is kept for the lease. A [`FailoverClient`] does all that, with
+//! several servers to go to.
 
 mod address;
 mod batch;
 mod connection;
 mod encode;
 mod error;
+pub mod failover;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +45,7 @@ use std::time::Duration;
 pub use self::address::{Address, AddressError};
 pub use self::batch::{Batch, Outcome};
 pub use self::error::ClientError;
+pub use self::failover::{FailoverClient, FailoverError, FailoverOptions, Placed};
 pub use crate::wire::extension::reply::{NotPlaced, Placement, Welcome};
 pub use crate::wire::extension::{Capabilities, ErrorCode, Strategy};
 

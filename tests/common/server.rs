@@ -39,9 +39,19 @@ impl Server {
 
     /// Starts a server by a command that ends with the program.
     pub fn start_as(command: &mut Command, arguments: &[&str]) -> Self {
+        Self::start_on(0, command, arguments)
+    }
+
+    /// Starts a server where an earlier one was.
+    pub fn start_again(address: SocketAddr, arguments: &[&str]) -> Self {
+        Self::start_on(address.port(), &mut program(&[]), arguments)
+    }
+
+    fn start_on(port: u16, command: &mut Command, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let socket = directory.path().join("socket");
-        let process = Process::start(command.args(["serve", "-p", "0", "--unix"]).arg(&socket).args(arguments));
+        let process =
+            Process::start(command.args(["serve", "-p", &port.to_string(), "--unix"]).arg(&socket).args(arguments));
         let lines = process.stdout.wait_for_lines(2);
         let [tcp, unix, ..] = &lines[..] else { panic!("the server did not start:\n{}", process.stderr.text()) };
         assert_eq!(*unix, format!("listening on unix:{}", socket.display()));
