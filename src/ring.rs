@@ -173,6 +173,9 @@ impl Ring {
 mod tests {
     use std::collections::VecDeque;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -220,28 +223,58 @@ mod tests {
         assert_eq!(pool.storages.len(), POOLED_MAX);
     }
 
-    #[test]
-    fn behaves_as_a_queue_of_bytes_under_random_use() {
-        let seed = fastrand::u64(..);
-        println!("seed {seed}");
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut pool = Pool::default();
-        let mut ring = Ring::default();
-        let mut model = VecDeque::new();
-        for _ in 0..20_000 {
-            if random.bool() {
-                let bytes: Vec<u8> = (0..random.usize(0..5_000)).map(|_| random.u8(..)).collect();
-                ring.append(&bytes, &mut pool).unwrap();
-                model.extend(bytes);
-            } else {
-                let count = random.usize(0..=model.len());
-                ring.consume(count);
-                model.drain(..count);
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(usize),
+        Consume(usize),
+        Rest,
+        Clear,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            8 => (0..3 * STORAGE_LENGTH).prop_map(Step::Append),
+            8 => (0..3 * STORAGE_LENGTH).prop_map(Step::Consume),
+            2 => Just(Step::Rest),
+            1 => Just(Step::Clear),
+        ];
+        vec(step, 0..64)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn behaves_as_a_queue_of_bytes(steps in steps()) {
+            let (mut pool, mut ring, mut model) = (Pool::default(), Ring::default(), VecDeque::new());
+            let mut next = 0u8;
+            for step in steps {
+                match step {
+                    Step::Append(count) => {
+                        let bytes: Vec<u8> = std::iter::repeat_with(|| { next = next.wrapping_mul(5).wrapping_add(1); next })
+                            .take(count)
+                            .collect();
+                        ring.append(&bytes, &mut pool).unwrap();
+                        model.extend(bytes);
+                    }
+                    Step::Consume(count) => {
+                        let count = count.min(model.len());
+                        ring.consume(count);
+                        model.drain(..count);
+                    }
+                    Step::Rest => {
+                        ring.rest(&mut pool);
+                        prop_assert!(!ring.is_empty() || ring.storage.is_empty(), "who holds nothing owns nothing");
+                    }
+                    Step::Clear => {
+                        ring.clear(&mut pool);
+                        model.clear();
+                    }
+                }
+                prop_assert!(ring.waiting().iter().eq(&model));
+                prop_assert!(ring.head <= ring.tail && ring.tail <= ring.storage.len());
+                prop_assert!(pool.storages.len() <= POOLED_MAX);
             }
-            if random.u8(..) < 16 {
-                ring.rest(&mut pool);
-            }
-            assert!(ring.waiting().iter().eq(&model));
         }
     }
 }

@@ -36,9 +36,11 @@ pub struct Report {
 }
 
 impl NodeBooks {
-    /// Whether the node could ever take the demand.
+    /// Whether the node could ever take the demand. An amount of zero is none, also where the node has less.
     pub fn is_feasible(&self, demand: &Amounts) -> bool {
-        self.reported.is_some_and(|reported| (0..RESOURCES).all(|k| reported.total[k] >= demand[k]))
+        self.reported.is_some_and(|Report { total, .. }| {
+            (0..RESOURCES).all(|k| demand[k] == Amount::ZERO || total[k] >= demand[k])
+        })
     }
 
     /// Whether the node can take the demand now.
@@ -82,6 +84,26 @@ pub fn subtract(from: &mut Amounts, demand: &Amounts) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_asked_for_does_not_matter() {
+        let of = |cpus: f64, gpus: f64| [cpus, gpus, 0.0, 0.0].map(Amount::from_f64);
+        let mut node = NodeBooks {
+            id: NodeId(1),
+            address: Vec::new(),
+            total: of(4.0, 1.0),
+            used: Amounts::default(),
+            reported: None,
+            reserved: Amounts::default(),
+        };
+        assert!(!node.is_feasible(&of(0.0, 0.0)) && !node.is_free(&of(0.0, 0.0)), "it is not there");
+        // More GPUs are taken than there are, where tasks queue.
+        node.report(of(2.0, -1.0), of(2.0, -1.0));
+        for (demand, fits) in [(of(0.5, 0.0), true), (of(3.0, 0.0), false), (of(0.0, 1.0), false), (of(0.0, 0.0), true)]
+        {
+            assert_eq!((node.is_feasible(&demand), node.is_free(&demand)), (fits, fits), "{demand:?}");
+        }
+    }
 
     #[test]
     fn shapes_differ() {
