@@ -8,6 +8,8 @@
 //! [`mod@bench`] is the load generator that drives all this from outside, [`replay`] compares policies offline on recorded
 //! workloads, and [`commands`] is the command line.
 
+#![forbid(unsafe_code)]
+
 pub mod server;
 
 pub mod ring;
