@@ -169,7 +169,8 @@ impl Checked {
         let mut output = Output::new(&mut connection.output, &mut self.pool, &self.telemetry);
         let refusal = self.service.execute(&mut connection.session, message, &mut output);
         assert!(!output.is_out_of_memory());
-        let Ok(Frame::Complete { message: reply, consumed }) = frame::split(connection.output.waiting(), usize::MAX / 2)
+        let Ok(Frame::Complete { message: reply, consumed }) =
+            frame::split(connection.output.waiting(), usize::MAX / 2)
         else {
             panic!("no whole reply to {message:?}")
         };

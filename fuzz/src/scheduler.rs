@@ -13,8 +13,7 @@ const VIEWS: [&str; 3] = ["", "one", "two"];
 const OWNERS: [&str; 3] = ["", "a", "b"];
 
 /// Amounts that fit exactly, nearly, or not at all.
-const AMOUNTS: [f64; 16] =
-    [0.0, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 0.5, 0.25, 0.1, 0.0001, 1.5, 2.0001, 1e9, 6.4e10, 1e12];
+const AMOUNTS: [f64; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 0.5, 0.25, 0.1, 0.0001, 1.5, 2.0001, 1e9, 6.4e10, 1e12];
 
 /// The first two bytes are the [`Checked::new`] ones, all others are requests.
 pub fn check(bytes: &[u8]) {
@@ -85,7 +84,8 @@ fn append(frame: &mut Vec<u8>, kind: usize, input: &mut Input<'_>) {
         6 => {
             let [view, owner] = [VIEWS[input.below(VIEWS.len())], OWNERS[input.below(OWNERS.len())]];
             let [view, owner] = [view, owner].map(|name| Name::new(name).expect("a short name"));
-            Extension::Hello { view, owner, token: if input.flag() { super::checked::TOKEN } else { b"" } }.append(frame);
+            Extension::Hello { view, owner, token: if input.flag() { super::checked::TOKEN } else { b"" } }
+                .append(frame);
         }
         7 => {
             let (available, total) = (input.list(Meaning::Report), input.list(Meaning::Report));
