@@ -19,7 +19,7 @@ fn replay(target: &str, check: fn(&[u8])) {
         assert!(catch_unwind(AssertUnwindSafe(|| check(&bytes))).is_ok(), "{} fails: see above", path.display());
         count += 1;
     }
-    assert!(count > 10, "{} has {count} files", directory.display());
+    assert!(count > 0, "{} has {count} files", directory.display());
 }
 
 #[test]

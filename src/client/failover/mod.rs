@@ -29,9 +29,11 @@
 //! of this client, and repeats the request. The addresses are tried in their order, one round at once, and then rounds with
 //! pauses that grow and are random in length, so that the clients of a server that comes back do not all come at once.
 //!
-//! What there is to know of servers that take over:
+//! What there is to know:
 //!
-//! - They know what their clients report, and nothing of placements that an earlier server has made. Report as available
+//! - Nobody notices anything for a client that makes no calls. One that only reports nodes should
+//!   [ask](FailoverClient::ask) for a ping now and then, well within the lease.
+//! - Servers know what their clients report, and nothing of placements that an earlier server has made. Report as available
 //!   what is really unused ([`FailoverClient::update_node`]) where tasks outlive a server. A [`Placed`] remembers its server,
 //!   and a release of one that is gone with its server is done at once.
 //! - All clients of a view have to be at the same server. They are when all have the same addresses in the same order and
@@ -94,7 +96,7 @@ pub struct Placed {
     pub node: NodeId,
     /// Whether the node was free for it. Else it queues there. Unknown to [`FailoverClient::schedule`].
     pub free: Option<bool>,
-    /// The [instance](super::Welcome::instance) of the server.
+    /// By whom it was made: see [`FailoverClient::instance`].
     pub instance: u64,
 }
 
@@ -143,8 +145,9 @@ impl FailoverClient {
         self.connected.as_ref().map(|connected| &connected.address)
     }
 
-    /// Connects, unless it is connected, and says to which run of which server. A number that has changed says that
-    /// placements made before are gone.
+    /// Connects, unless it is connected, and says to which run of which server: its
+    /// [instance](super::Welcome::instance). A number that has changed says that placements made before are gone. Those of a
+    /// view or an owner without a name go with the connection already, of which each has a number of its own then.
     pub fn instance(&mut self) -> Result<u64, FailoverError> {
         let mut effort = Effort::new(&self.options);
         self.connect(&mut effort).map(|connected| connected.instance)
@@ -245,9 +248,7 @@ impl FailoverClient {
         if std::mem::replace(&mut effort.has_lost, true) && !effort.pause(&mut self.random) {
             return Err(FailoverError::Unavailable(vec![(lost.address, error)]));
         }
-        let now = self.connect(effort)?.instance;
-        // A view of this client's own went with the connection.
-        let may_know = lost.instance == now && !self.options.view.is_empty();
+        let may_know = self.connect(effort)?.instance == lost.instance;
         match repeat {
             Repeat::Elsewhere if may_know => Err(FailoverError::OutcomeUnknown(error)),
             Repeat::Freely | Repeat::Elsewhere => Ok(()),
@@ -289,8 +290,10 @@ impl FailoverClient {
     fn try_address(&self, address: &Address) -> Result<Connected, ClientError> {
         let FailoverOptions { view, owner, token, timeouts, .. } = &self.options;
         let mut client = Client::connect(address, *timeouts)?;
-        let instance = client.hello(view, owner, token)?.instance;
+        let welcome = client.hello(view, owner, token)?;
         self.reports.give(&mut client)?;
+        let outlives_connection = !view.is_empty() && !owner.is_empty();
+        let instance = if outlives_connection { welcome.instance } else { fastrand::u64(..) };
         Ok(Connected { client, address: address.clone(), instance })
     }
 }

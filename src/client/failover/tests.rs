@@ -47,17 +47,29 @@ const PLACED: [u8; 9] = [0, 7, 0, 0, 0, 0, 0, 0, 0];
 
 #[test]
 fn a_schedule_is_repeated_where_the_first_time_is_not_known() {
-    for (view, instance, is_repeated) in [("v", 1, false), ("v", 2, true), ("", 1, true)] {
+    let nameless = FailoverOptions { owner: String::new(), ..options("v") };
+    for (options, instance, is_repeated) in
+        [(options("v"), 1, false), (options("v"), 2, true), (options(""), 1, true), (nameless, 1, true)]
+    {
         let address = play(vec![vec![welcome(1)], vec![welcome(instance), PLACED.to_vec(), PLACED.to_vec()]]);
-        let mut client = FailoverClient::new([address], options(view));
+        let mut client = FailoverClient::new([address], options.clone());
         let first = client.schedule(CPU);
-        let placed = Placed { node: NodeId(7), free: None, instance };
         match is_repeated {
-            true => assert_eq!(first.unwrap(), Some(placed)),
+            true => assert!(matches!(first, Ok(Some(Placed { node: NodeId(7), .. })))),
             false => assert!(matches!(first, Err(FailoverError::OutcomeUnknown(ClientError::Closed)))),
         }
-        assert_eq!(client.schedule(CPU).unwrap(), Some(placed), "the connection is there again");
+        let placed = client.schedule(CPU).unwrap().expect("the connection is there again");
+        assert_eq!(placed.instance == instance, !options.view.is_empty() && !options.owner.is_empty());
     }
+}
+
+#[test]
+fn what_went_with_a_connection_is_not_released() {
+    let address = play(vec![vec![welcome(1), PLACED.to_vec()], vec![welcome(1), vec![0]]]);
+    let mut client = FailoverClient::new([address], options(""));
+    let placed = client.schedule(CPU).unwrap().expect("it is placed");
+    client.release(placed, CPU, 1).unwrap();
+    assert_ne!(client.instance().unwrap(), placed.instance);
 }
 
 #[test]
