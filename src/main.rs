@@ -1,5 +1,7 @@
 //! The command line.
 
+#![forbid(unsafe_code)]
+
 use std::alloc::System;
 use std::process::ExitCode;
 

@@ -97,7 +97,7 @@ fn a_server_that_is_killed_and_started_again_gives_the_same_placements() {
         }
         client.remove_node(NodeId(7)).unwrap();
         client.update_node(NodeId(3), &[("CPU", 4.0)], &[]).unwrap();
-        let mut place = |client: &mut FailoverClient| -> Vec<NodeId> {
+        let place = |client: &mut FailoverClient| -> Vec<NodeId> {
             let placed =
                 |_| demands.each_ref().map(|demand| client.schedule(demand).unwrap().expect("there is room").node);
             (0..5).flat_map(placed).collect()

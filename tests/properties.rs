@@ -5,7 +5,6 @@ use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOption
 use external_scheduler::ring::{Pool, Ring};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{DEFINITIONS, Parameters, Policy};
-use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::ViewOptions;
 use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
@@ -36,7 +35,7 @@ fn list(least: f64) -> impl Strategy<Value = Vec<u8>> {
 
 fn service(policy: usize, strict: bool) -> SchedulerService {
     let policy = Policy::at(policy, Parameters::default()).expect("a policy");
-    let view = ViewOptions { strict, nodes_max: 100, policy, unit_resources: UnitResources::named(UNIT_RESOURCES) };
+    let view = ViewOptions { strict, policy, ..ViewOptions::default() };
     SchedulerService::new(ServiceOptions { view, lease: LEASE, token: None })
 }
 

@@ -72,7 +72,7 @@ impl Checked {
         let policy = Policy::named(definition.name, Parameters::default()).expect("it has this name");
         let [strict, has_units, asks_for_token] = [0, 1, 2].map(|bit| options >> bit & 1 == 1);
         let unit_resources = if has_units { UnitResources::named(UNIT_RESOURCES) } else { UnitResources::default() };
-        let view = ViewOptions { strict, nodes_max: NODES_MAX, policy, unit_resources };
+        let view = ViewOptions { strict, nodes_max: NODES_MAX, policy, unit_resources, ..ViewOptions::default() };
         let token = asks_for_token.then(|| Token::new(TOKEN));
         Self {
             service: SchedulerService::new(ServiceOptions { view, lease: LEASE, token }),

@@ -546,7 +546,7 @@ mod tests {
         for definition in &DEFINITIONS {
             let policy = Policy::named(definition.name, Parameters::default()).expect("it has this name");
             let mut table = NodeTable::new(policy, UnitResources::default());
-            table.update(NodeId(1), on_wire(AVAILABLE), on_wire(TOTAL), Placements::Dropped);
+            table.update(NodeId(1), on_wire(AVAILABLE), on_wire(TOTAL), Placements::Dropped).expect("there is room");
             let mut demand = Demand::default();
             table.resolve(on_wire(TOTAL), &mut demand).expect("known resources");
             table.settle();
