@@ -329,6 +329,8 @@ impl Workload {
         let node = &self.nodes[number];
         let mut available = node.total;
         subtract(&mut available, &node.used);
+        // Tasks that were placed before the server heard of others may be more than fit, and wait.
+        available.iter_mut().for_each(|amount| *amount = (*amount).max(Amount::ZERO));
         if self.mix == Mix::Update {
             self.follow_ups.push_back(Operation::Update { node: number, available });
         } else {
@@ -454,6 +456,23 @@ mod tests {
         let left = workload.nodes[0].total[CPU].saturating_sub(Amount::from_f64(1.0));
         assert_eq!(available[CPU], left);
         assert!(workload.next_follow_up().is_none());
+    }
+
+    #[test]
+    fn a_node_with_more_tasks_than_fit_has_nothing_available() {
+        let mut workload = start(Mix::Ray, 1);
+        let (node, total) = (workload.nodes[0].id, workload.nodes[0].total);
+        // No task ends, and the server places one after the other there before it hears of any.
+        workload.cpu_used_max = total[CPU].times(2);
+        let mut available = total;
+        while workload.nodes[0].used[CPU] <= total[CPU] {
+            workload.nodes[0].report(total, total);
+            check(&mut workload, &ANY, Reply::Placed { node }).unwrap();
+            workload.next_follow_up();
+            let Some(Operation::Add { available: left, .. }) = workload.next_follow_up() else { panic!("no add") };
+            available = left;
+        }
+        assert_eq!(available[CPU], Amount::ZERO);
     }
 
     #[test]
