@@ -148,7 +148,9 @@ impl<'a> Generator<'a> {
             client.stream.register(poll.registry(), Token(clients.len()))?;
             clients.push(Some(client));
         }
+        let recording = Recording::new(config.interval, clients.len());
         let mut generator = Self {
+            recording,
             config,
             share,
             poll,
@@ -158,7 +160,6 @@ impl<'a> Generator<'a> {
             plan: None,
             planned: 0,
             stopping: true,
-            recording: Recording::new(config.interval),
         };
         generator.report_nodes()?;
         Ok(generator)
@@ -276,7 +277,7 @@ impl<'a> Generator<'a> {
             let more = client.read(&mut self.pool)?;
             let now_ns = nanoseconds(self.start.elapsed());
             while let Some(answer) = client.next_answer()? {
-                self.recording.enter(&answer, now_ns);
+                self.recording.enter(index, &answer, now_ns);
             }
             if !more && !closed {
                 return Ok(());

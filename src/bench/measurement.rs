@@ -82,11 +82,32 @@ pub struct Measurement {
     pub elapsed: Duration,
     /// The measured time in parts, without gaps.
     pub intervals: Vec<Interval>,
+    /// The 99th percentile of each connection's latencies, in ascending order, to 1 %; of those that had any.
+    pub connections_p99_ns: Vec<u64>,
     pub errors: Errors,
+}
+
+/// How unequally connections are served. Latencies in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fairness {
+    /// The 99th percentile of the connection in the middle.
+    pub median_p99_ns: u64,
+    /// That of the connection where it is the highest.
+    pub worst_p99_ns: u64,
+}
+
+impl Fairness {
+    /// How much higher the worst is.
+    pub fn ratio(self) -> f64 {
+        self.worst_p99_ns as f64 / self.median_p99_ns.max(1) as f64
+    }
 }
 
 /// Significant digits of the histograms.
 const DIGITS: u8 = 3;
+
+/// Significant digits of a single connection's.
+const CONNECTION_DIGITS: u8 = 2;
 
 /// The longest latency that is told from longer ones: more than a run may last.
 const LATENCY_MAX_NS: u64 = 100 * 3600 * 1_000_000_000;
@@ -108,6 +129,7 @@ impl Measurement {
             started: SystemTime::now(),
             elapsed: Duration::ZERO,
             intervals: Vec::new(),
+            connections_p99_ns: Vec::new(),
             errors: Errors::default(),
         }
     }
@@ -127,12 +149,26 @@ impl Measurement {
         self.held_back += other.held_back;
         self.elapsed = self.elapsed.max(other.elapsed);
         intervals::add(&mut self.intervals, other.intervals);
+        self.connections_p99_ns.extend(other.connections_p99_ns);
+        self.connections_p99_ns.sort_unstable();
         self.errors.add(&other.errors);
     }
 
     /// Schedules answered a second.
     pub fn requests_per_second(&self) -> f64 {
         self.schedules as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// How the connections were served: the 99th percentile of the median connection, and of the worst. `None` of one
+    /// connection or less.
+    pub fn fairness(&self) -> Option<Fairness> {
+        match self.connections_p99_ns[..] {
+            [] | [_] => None,
+            [.., worst_p99_ns] => {
+                let median_p99_ns = self.connections_p99_ns[self.connections_p99_ns.len() / 2];
+                Some(Fairness { median_p99_ns, worst_p99_ns })
+            }
+        }
     }
 
     /// Messages of all kinds answered a second.
@@ -147,16 +183,20 @@ pub struct Recording {
     from_ns: u64,
     until_ns: u64,
     recorder: Recorder,
+    /// Latencies of each connection, coarsely: they grow as they must, to a few kilobytes.
+    connections_ns: Vec<Histogram<u32>>,
     pub measurement: Measurement,
 }
 
 impl Recording {
-    /// A recording that has not begun: errors alone are counted.
-    pub fn new(interval: Duration) -> Self {
+    /// A recording of so many connections that has not begun: errors alone are counted.
+    pub fn new(interval: Duration, connections: usize) -> Self {
+        let coarse = Histogram::new(CONNECTION_DIGITS).expect("digits are a constant");
         Self {
             from_ns: u64::MAX,
             until_ns: u64::MAX,
             recorder: Recorder::new(interval, empty_histogram()),
+            connections_ns: vec![coarse; connections],
             measurement: Measurement::new(),
         }
     }
@@ -173,11 +213,11 @@ impl Recording {
         self.until_ns
     }
 
-    /// Enters an answer that came at this time.
+    /// Enters an answer that came at this time, on one of the connections.
     #[inline]
-    pub fn enter(&mut self, answer: &Answered, now_ns: u64) {
+    pub fn enter(&mut self, connection: usize, answer: &Answered, now_ns: u64) {
         let in_time = u64::from(self.is_in_time(now_ns));
-        let Self { from_ns, until_ns, recorder, measurement } = self;
+        let Self { from_ns, until_ns, recorder, connections_ns, measurement } = self;
         let Answered { request, result } = answer;
         if let Err(wrong) = result {
             measurement.errors.wrong_reply(*wrong, &request.operation);
@@ -197,6 +237,8 @@ impl Recording {
             measurement.uncorrected_ns.saturating_record(now_ns - request.sent_ns);
             measurement.lag_ns.saturating_record(request.sent_ns - request.due_ns);
             recorder.record(time_ns, now_ns - request.due_ns);
+            // It resizes itself, so that no latency is too long.
+            _ = connections_ns[connection].record(now_ns - request.due_ns);
         }
     }
 
@@ -219,8 +261,12 @@ impl Recording {
 
     /// What was measured.
     pub fn finish(self) -> Measurement {
-        let Self { recorder, measurement, .. } = self;
-        Measurement { intervals: recorder.finish(measurement.elapsed), ..measurement }
+        let Self { recorder, connections_ns, measurement, .. } = self;
+        let answered = connections_ns.iter().filter(|latency_ns| !latency_ns.is_empty());
+        let mut connections_p99_ns: Vec<u64> =
+            answered.map(|latency_ns| latency_ns.value_at_percentile(99.0)).collect();
+        connections_p99_ns.sort_unstable();
+        Measurement { intervals: recorder.finish(measurement.elapsed), connections_p99_ns, ..measurement }
     }
 }
 
@@ -228,4 +274,23 @@ impl Recording {
 #[inline]
 pub fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_is_about_the_worst_connection_and_the_one_in_the_middle() {
+        let mut measurement = Measurement::new();
+        assert_eq!(measurement.fairness(), None);
+        for (connections, expected) in
+            [(&[5][..], None), (&[10, 4, 6], Some((6, 10))), (&[7, 7], Some((7, 7))), (&[1, 9, 3, 2], Some((3, 9)))]
+        {
+            measurement.connections_p99_ns.clear();
+            measurement.add(Measurement { connections_p99_ns: connections.to_vec(), ..Measurement::new() });
+            let fairness = measurement.fairness();
+            assert_eq!(fairness.map(|fairness| (fairness.median_p99_ns, fairness.worst_p99_ns)), expected);
+        }
+    }
 }

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_page_has_a_line_for_each_histogram_and_escapes_names() {
-        let mut measurement = Recording::new(Duration::from_secs(1)).finish();
+        let mut measurement = Recording::new(Duration::from_secs(1), 1).finish();
         (1..=1_000).for_each(|value_us| measurement.latency_ns.record(value_us * 1_000).unwrap());
         // In an open loop the percentile curve has two lines more.
         for (rate, lines) in [(None, 5), (Some(1e3), 7)] {
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_fault() {
-        let page = html(&config(Some(1.0)), "", &Recording::new(Duration::from_secs(1)).finish(), &[]);
+        let page = html(&config(Some(1.0)), "", &Recording::new(Duration::from_secs(1), 1).finish(), &[]);
         assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
     }
 }

@@ -132,7 +132,7 @@ mod tests {
 
     /// A step of one second with its achieved share, and p99 and lag in microseconds.
     fn step(offered: f64, share: f64, p99_us: u64, lag_us: u64, held_back: u64) -> Step {
-        let mut measurement = Recording::new(Duration::from_secs(1)).finish();
+        let mut measurement = Recording::new(Duration::from_secs(1), 1).finish();
         measurement.elapsed = Duration::from_secs(1);
         measurement.schedules = (offered * share).round() as u64;
         measurement.latency_ns.record(p99_us * 1_000).unwrap();

@@ -59,8 +59,12 @@ pub fn summary(measurement: &Measurement) -> Vec<String> {
         measurement.elapsed.as_secs_f64(),
         measurement.errors.total()
     );
+    let fairness = measurement.fairness().map(|fairness| {
+        let [median, worst] = [fairness.median_p99_ns, fairness.worst_p99_ns].map(|ns| microseconds(ns as f64));
+        format!("p99 of the median connection {median} µs, of the worst {worst} µs ({:.2} times)", fairness.ratio())
+    });
     let first = measurement.errors.first.iter().map(|first| format!("first error: {first}"));
-    [answered].into_iter().chain(first).collect()
+    [answered].into_iter().chain(fairness).chain(first).collect()
 }
 
 /// A table of a ramp, a row a step.
@@ -130,6 +134,9 @@ pub fn json(config: &Config, target: &str, measurement: &Measurement) -> Value {
         "latency_ns": histogram(&measurement.latency_ns),
         "uncorrected_latency_ns": histogram(&measurement.uncorrected_ns),
         "generator_lag_ns": histogram(&measurement.lag_ns),
+        "connections_p99_ns": measurement.fairness().map(|fairness| {
+            json!({ "median": fairness.median_p99_ns, "worst": fairness.worst_p99_ns, "ratio": fairness.ratio() })
+        }),
         "requests": measurement.schedules,
         "messages": measurement.messages,
         "held_back": measurement.held_back,

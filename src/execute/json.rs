@@ -29,6 +29,9 @@ pub fn server(telemetry: &ServerTelemetry, counters: &RequestCounters, memory: M
     latency_us.insert("max".to_owned(), in_us(latency.max()).into());
     let closed = CloseReason::KINDS.iter().zip(&telemetry.counters.closed);
     let closed: Map<_, _> = closed.map(|(kind, &count)| (kind.key.to_owned(), count.into())).collect();
+    let counted = latency.iter_recorded();
+    let latency_counts: Vec<Value> =
+        counted.map(|value| json!([value.value_iterated_to(), value.count_since_last_iteration()])).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": telemetry.uptime().as_secs_f64(),
@@ -49,6 +52,7 @@ pub fn server(telemetry: &ServerTelemetry, counters: &RequestCounters, memory: M
         "memory_bytes": memory.allocated(),
         "memory_bytes_max": memory.max(),
         "latency_us": latency_us,
+        "latency_ns_counts": latency_counts,
     })
 }
 
