@@ -270,7 +270,8 @@ impl SchedulerService {
                 let name = self.shared.name(*view).to_owned();
                 let shared = self.shared.get(*view);
                 shared.view_mut().settle();
-                json::view(shared.view().table(), Some(&name), Some(json::owners(shared.owners())))
+                let table = shared.view().table();
+                json::view(table, Some(&name), Some(json::owners(shared.owners(), table.names())))
             }
             private => {
                 let view = private.private_view(&self.options.view);

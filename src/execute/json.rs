@@ -8,8 +8,8 @@ use crate::memory::MemoryLimit;
 use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::Cell;
 use crate::scheduler::node_table::{Node, NodeTable};
-use crate::scheduler::resource_names::ResourceId;
-use crate::scheduler::shared_view::{OwnerStatus, SharedView};
+use crate::scheduler::resource_names::{ResourceId, ResourceNames};
+use crate::scheduler::shared_view::{Holding, OwnerStatus, SharedView};
 use crate::scheduler::view::{Explanation, Verdict};
 use crate::server::close::CloseReason;
 use crate::telemetry::counters::RequestCounters;
@@ -123,12 +123,24 @@ pub fn views<'a>(views: impl Iterator<Item = (&'a str, &'a SharedView)>) -> Valu
     views.into_iter().map(view).collect()
 }
 
-/// The owners of a shared view.
-pub fn owners<'a>(owners: impl Iterator<Item = OwnerStatus<'a>>) -> Value {
+/// The owners of a shared view, and what those without connections have left behind.
+pub fn owners<'a>(owners: impl Iterator<Item = OwnerStatus<'a>>, names: &ResourceNames) -> Value {
     let mut owners: Vec<_> = owners.collect();
     owners.sort_by_key(|owner| owner.name);
-    let owner = |OwnerStatus { name, connected, placements }| json!({ "name": name, "connections": connected, "placements": placements });
+    let owner = |OwnerStatus { name, connected, placements, left_behind }| {
+        let mut owner = json!({ "name": name, "connections": connected, "placements": placements });
+        if !left_behind.is_empty() {
+            owner["left_behind"] = left_behind.into_iter().map(|held| holding(held, names)).collect();
+        }
+        owner
+    };
     owners.into_iter().map(owner).collect()
+}
+
+fn holding(Holding { node, demand, count }: Holding<'_>, names: &ResourceNames) -> Value {
+    let resource = |&(id, demanded): &(ResourceId, Amount)| (names.name(id).to_string(), amount(demanded));
+    let resources: Map<String, Value> = demand.entries().iter().map(resource).collect();
+    json!({ "node": node.0, "resources": resources, "count": count })
 }
 
 /// Why a demand is placed where it is, or not at all.

@@ -101,6 +101,12 @@ impl Ledger {
         held.copied().unwrap_or(0)
     }
 
+    /// What an owner holds: on which node, of which demand, and how many placements.
+    pub fn holdings(&self, owner: OwnerId) -> impl Iterator<Item = (Slot, &Demand, u32)> {
+        let by_node = self.owners[owner.0 as usize].by_node.iter();
+        by_node.map(|(&(slot, shape), &count)| (slot, &self.shapes[shape.0 as usize].demand, count))
+    }
+
     /// An owner gives back some of the placements of a demand that it holds on a node, which are at least as many.
     pub fn release(&mut self, owner: OwnerId, slot: Slot, demand: &Demand, count: u32) {
         if count > 0 {

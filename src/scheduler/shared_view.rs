@@ -16,7 +16,7 @@ use super::amount::Amount;
 use super::cells::Slot;
 use super::gang::Strategy;
 use super::ledger::{Ledger, OwnerId, Taken};
-use super::node_table::Full;
+use super::node_table::{Demand, Full};
 use super::view::{GangUnplaced, Hints, OverRelease, Placement, Unplaced, View, ViewOptions};
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
@@ -26,6 +26,9 @@ pub const OWNERS_MAX: usize = 1 << 16;
 
 /// Placements of an owner at most, so that a client that never releases anything stops itself.
 pub const PLACEMENTS_MAX: u64 = 1 << 20;
+
+/// Nodes and demands that are told of an owner who has left: the rest is told once these are released.
+const LEFT_BEHIND_MAX: usize = 1000;
 
 /// Placements of all owners at most: what a node's queue can count.
 const PLACEMENTS_IN_ALL_MAX: u64 = u32::MAX as u64;
@@ -81,11 +84,21 @@ impl From<Unplaced> for NotScheduled {
 }
 
 /// An owner, as statistics show it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OwnerStatus<'a> {
     pub name: &'a str,
     pub connected: usize,
     pub placements: u64,
+    /// What an owner holds who has no members, so that others can release it before the lease is over.
+    pub left_behind: Vec<Holding<'a>>,
+}
+
+/// Placements of one demand on one node.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding<'a> {
+    pub node: NodeId,
+    pub demand: &'a Demand,
+    pub count: u32,
 }
 
 /// A view with its members and owners.
@@ -137,7 +150,14 @@ impl SharedView {
             name: &owner.name,
             connected: owner.connected,
             placements: self.ledger.placements(id),
+            left_behind: if owner.connected == 0 { self.left_behind(id) } else { Vec::new() },
         })
+    }
+
+    fn left_behind(&self, owner: OwnerId) -> Vec<Holding<'_>> {
+        let table = self.view.table();
+        let holding = |(slot, demand, count)| Some(Holding { node: table.node(slot)?.id(), demand, count });
+        self.ledger.holdings(owner).filter_map(holding).take(LEFT_BEHIND_MAX).collect()
     }
 
     /// A connection joins for the owner of this name, or, where it is empty, for itself alone.

@@ -98,8 +98,11 @@ fn who_comes_back_within_the_lease_finds_what_was_left() {
     while watcher.view()["owners"][1]["connections"] != 0 {}
     let view = watcher.view();
     assert_eq!((&view["placements"], &view["nodes"][0]["id"]), (&json!(1), &json!(1)));
+    let left_behind = json!([{ "node": 1, "resources": { "CPU": 3 }, "count": 1 }]);
+    assert_eq!(view["owners"][1]["left_behind"], left_behind);
     let mut client = server.connect();
     client.join("v", "job");
+    assert_eq!(watcher.view()["owners"][1].get("left_behind"), None);
     assert_eq!(client.call(&release(1, &[("CPU", 3.0)], 1)), DONE);
 }
 
