@@ -1,7 +1,7 @@
 """The agent: one actor in a cluster that tells the scheduler about the nodes.
 
 It reports nodes that join and die, and what is used on them by others: drivers that are not placed by the scheduler,
-placement groups, tasks that Ray has placed itself.
+placement groups, tasks that Ray has placed itself. And it releases what processes held that have died.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Optional, Tuple
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from . import ray_internals, wire
 from .config import Address
@@ -23,7 +22,9 @@ logger = logging.getLogger("ray_external_scheduler")
 
 NAME = "external_scheduler_agent"
 NAMESPACE = "ray_external_scheduler"
-#: The agent as an owner, which no job can be called.
+#: What only the head node has.
+HEAD = "node:__internal_head__"
+#: The agent as an owner. No job is called so.
 OWNER = "agent"
 
 CONNECT_TIMEOUT_S = 0.5
@@ -121,9 +122,30 @@ class Follower:
         view = wire.read_json(reply)["view"]
         if users(view):
             self.used_s = time.monotonic()
+        for owner in view["owners"]:
+            if wire.is_owner_name(owner["name"]) and "left_behind" in owner:
+                self._release(owner)
         requests = self._requests(reserved_by_node(view))
         for reply in self._connection.exchange(requests, REPLY_TIMEOUT_S):
             wire.read_done(reply)
+
+    def _release(self, owner: Mapping[str, Any]) -> None:
+        """Releases what a process held that has died or lost its connection, without waiting for the lease."""
+        connection = Connection(self._address, CONNECT_TIMEOUT_S)
+        try:
+            connection.hello(self._view, owner["name"], self._token, REPLY_TIMEOUT_S)
+            releases = [
+                wire.release(held["node"], wire.resources(held["resources"]), held["count"])
+                for held in owner["left_behind"]
+            ]
+            for reply in connection.exchange(releases, REPLY_TIMEOUT_S):
+                try:
+                    wire.read_done(reply)
+                except wire.RefusedError as error:
+                    # The lease was over, or the node has gone.
+                    logger.debug("%s had nothing to release: %s", owner["name"], error)
+        finally:
+            connection.close()
 
     def _requests(self, reserved: Mapping[int, Amounts]) -> List[bytes]:
         available = ray_internals.available_resources()
@@ -149,7 +171,7 @@ def live_totals() -> Dict[str, Dict[str, float]]:
 
 def users(view: Mapping[str, Any]) -> int:
     """The connections of jobs."""
-    return sum(owner["connections"] for owner in view["owners"] if owner["name"] not in ("", OWNER))
+    return sum(owner["connections"] for owner in view["owners"] if wire.is_owner_name(owner["name"]))
 
 
 def reserved_by_node(view: Mapping[str, Any]) -> Dict[int, Dict[str, float]]:
@@ -185,16 +207,17 @@ class Agent:
 
 def ensure(addresses: Tuple[Address, ...], token: bytes) -> None:
     """Starts the agent of this cluster or tells the one there is of further addresses. Raises what Ray raises."""
-    head = next((node["NodeID"] for node in ray.nodes() if "node:__internal_head__" in node["Resources"]), None)
-    strategy = NodeAffinitySchedulingStrategy(head, soft=True) if head else "DEFAULT"
     options = dict(
         name=NAME,
         namespace=NAMESPACE,
         lifetime="detached",
         get_if_exists=True,
         num_cpus=0,
+        # Not an affinity: Ray starts an actor that demands nothing on a random node.
+        resources={HEAD: 0.001},
         max_restarts=-1,
-        scheduling_strategy=strategy,
+        # A worker that no task has used: a raylet of Ray 2.39 ends when it gives a detached actor one of another job.
+        runtime_env={"env_vars": {"RAY_EXTERNAL_SCHEDULER_AGENT": "1"}},
     )
     for last in (False, True):
         agent = ray.remote(Agent).options(**options).remote(addresses, token)

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import wire
 from .config import Address, Settings
@@ -27,8 +27,14 @@ BACK_OFF_MAX_S = 0.5
 #: Where nothing was free for a demand, it is not asked for again so long: in a burst of thousands of tasks most find
 #: the cluster full, and Ray has them queued already.
 FULL_PAUSE_S = 0.005
-#: Demands that are remembered for it.
-FULL_MAX = 1000
+#: While equal demands come faster than this, several are asked for at once, up to AHEAD_MAX: a burst of tasks then
+#: pays for the way to the server once for all of them.
+BURST_S = 0.002
+AHEAD_MAX = 16
+#: A placement that was asked for ahead and found no task in this time is given back.
+SPARE_S = 0.02
+#: Demands that something is remembered of.
+DEMANDS_MAX = 1000
 #: Releases that no schedule has carried along are sent after this time.
 FLUSH_PAUSE_S = 0.02
 #: Releases in one message exchange.
@@ -43,19 +49,34 @@ class Placement(NamedTuple):
     connection: Connection
 
 
+class DemandState:
+    """What is remembered of a demand that was asked for."""
+
+    __slots__ = ("ahead", "asked_s", "full_until_s", "spare")
+
+    def __init__(self) -> None:
+        #: How many were asked for at once, and when.
+        self.ahead = 0
+        self.asked_s = 0.0
+        self.full_until_s = 0.0
+        #: Placements that were asked for ahead.
+        self.spare: Deque[Placement] = deque()
+
+
 class Client:
     """Schedules over whichever address answers, and reconnects in the background.
 
-    The placements of a connection have an owner of their own. When the connection is lost the server drops them after
-    its lease, so there is nothing to reconcile: what still runs then counts as use by others.
+    The placements of a connection have an owner of their own (`wire.owner_name`). When the connection is lost the agent
+    releases them, so there is nothing to reconcile: what still runs then counts as use by others.
     """
 
-    def __init__(self, settings: Settings, view: str, owner: str) -> None:
+    def __init__(self, settings: Settings, view: str, job: str, worker: str) -> None:
         self.counts: Counter = Counter()
         self._settings = settings
         self._view = view
-        self._owner = owner
-        self._generations = itertools.count()
+        self._job = job
+        self._worker = worker
+        self._connection_numbers = itertools.count()
         self._timeout_s = settings.timeout_ms / 1000
         self._connection: Optional[Connection] = None
         self._welcome: Optional[wire.Welcome] = None
@@ -66,7 +87,7 @@ class Client:
         self._closed = False
         self._back_off_s = 0.0
         self._resume_s = 0.0
-        self._full_until_s: Dict[Tuple[bytes, int], float] = {}
+        self._demands: Dict[Tuple[bytes, bool, int], DemandState] = {}
         self._thread = threading.Thread(target=self._maintain, name="external-scheduler-client", daemon=True)
         self._thread.start()
 
@@ -81,7 +102,7 @@ class Client:
         return self._connected.wait(timeout_s)
 
     def close(self) -> None:
-        """Ends the connection. What was not released is dropped by the server after its lease."""
+        """Ends the connection. What was not released the agent releases."""
         self._closed = True
         self._wake.set()
         self._thread.join()
@@ -94,10 +115,14 @@ class Client:
         connection = self._connection
         if connection is None:
             return None, "no_connection"
+        state = self._demands.get((demand, strict, policy))
+        if state is not None:
+            if placement := self._take_spare(state, connection):
+                return placement, ""
+            if time.monotonic() < state.full_until_s:
+                return None, "nothing_free"
         if connection.late or time.monotonic() < self._resume_s:
             return None, "late"
-        if strict and time.monotonic() < self._full_until_s.get((demand, policy), 0.0):
-            return None, "nothing_free"
         if not self._lock.acquire(timeout=self._timeout_s):
             return None, self._too_late()
         try:
@@ -106,28 +131,60 @@ class Client:
                 return None, "no_connection"
             if connection.late:
                 return None, "late"
-            requests = self._take_releases(connection)
-            requests.append(wire.schedule(demand, strict=strict, policy=policy))
-            replies = connection.exchange(requests, self._timeout_s)
-            self._back_off_s = 0.0
-            self._check_released(replies[:-1])
-            scheduled = wire.read_scheduled(replies[-1])
-            if scheduled.reason == "nothing_free":
-                self._remember_full(demand, policy)
-            if scheduled.reason:
-                return None, scheduled.reason
-            return Placement(scheduled.node, demand, connection), ""
+            return self._ask(connection, demand, strict, policy)
         except TimeoutError:
             self._wake.set()
             return None, self._too_late()
-        except wire.RefusedError as error:
-            logger.debug("a demand was refused: %s", error)
-            return None, "refused"
         except (OSError, wire.ProtocolError) as error:
             self._disconnect(error)
             return None, "no_connection"
         finally:
             self._lock.release()
+
+    def _ask(
+        self, connection: Connection, demand: bytes, strict: bool, policy: int
+    ) -> Tuple[Optional[Placement], str]:
+        """Asks the server, in a burst for further tasks, too. The lock is held."""
+        state = self._state(demand, strict, policy)
+        now_s = time.monotonic()
+        in_burst = now_s - state.asked_s < BURST_S * state.ahead
+        state.ahead, state.asked_s = min(2 * state.ahead, AHEAD_MAX) if in_burst else 1, now_s
+        releases = self._take_releases(connection)
+        asked = state.ahead * [wire.schedule(demand, strict=strict, policy=policy)]
+        replies = connection.exchange(releases + asked, self._timeout_s)
+        self._back_off_s = 0.0
+        self._check_released(replies[: len(releases)])
+        placements, reason = self._read_placements(connection, demand, replies[len(releases) :])
+        if reason:
+            # After this, nothing more is asked for ahead.
+            state.ahead = 0
+        if reason == "nothing_free":
+            state.full_until_s = now_s + FULL_PAUSE_S
+        if not placements:
+            return None, reason
+        if len(placements) > 1:
+            state.spare.extend(placements[1:])
+            self._wake.set()
+        return placements[0], ""
+
+    @staticmethod
+    def _read_placements(
+        connection: Connection, demand: bytes, replies: Sequence[bytes]
+    ) -> Tuple[List[Placement], str]:
+        """The placements that were made, and why some were not."""
+        placements, reason = [], ""
+        for reply in replies:
+            try:
+                scheduled = wire.read_scheduled(reply)
+            except wire.RefusedError as error:
+                logger.debug("a demand was refused: %s", error)
+                reason = "refused"
+                continue
+            if scheduled.reason:
+                reason = scheduled.reason
+            else:
+                placements.append(Placement(scheduled.node, demand, connection))
+        return placements, reason
 
     def release(self, placement: Placement) -> None:
         """Ends a placement, soon. One of a lost connection is forgotten."""
@@ -150,10 +207,37 @@ class Client:
             logger.debug("a query was not answered: %s", error)
             return None
 
-    def _remember_full(self, demand: bytes, policy: int) -> None:
-        if len(self._full_until_s) >= FULL_MAX:
-            self._full_until_s.clear()
-        self._full_until_s[demand, policy] = time.monotonic() + FULL_PAUSE_S
+    def _state(self, demand: bytes, strict: bool, policy: int) -> DemandState:
+        state = self._demands.get((demand, strict, policy))
+        if state is None:
+            if len(self._demands) >= DEMANDS_MAX:
+                self._give_back(lambda _: True)
+                self._demands.clear()
+            state = self._demands[demand, strict, policy] = DemandState()
+        return state
+
+    @staticmethod
+    def _take_spare(state: DemandState, connection: Connection) -> Optional[Placement]:
+        try:
+            while (placement := state.spare.popleft()).connection is not connection:
+                pass
+            return placement
+        except IndexError:
+            return None
+
+    def _give_back(self, is_due: Callable[[DemandState], bool]) -> bool:
+        """Releases what was asked for ahead in vain. Returns whether some is left that is not due."""
+        is_left = False
+        for state in list(self._demands.values()):
+            if not is_due(state):
+                is_left = is_left or bool(state.spare)
+                continue
+            try:
+                while True:
+                    self._released.append(state.spare.popleft())
+            except IndexError:
+                pass
+        return is_left
 
     def _too_late(self) -> str:
         self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_S), BACK_OFF_MAX_S)
@@ -199,6 +283,9 @@ class Client:
                 continue
             # A schedule that comes meanwhile takes the releases along.
             time.sleep(FLUSH_PAUSE_S)
+            now_s = time.monotonic()
+            if self._give_back(lambda state: now_s - state.asked_s > SPARE_S):
+                self._wake.set()
             if self._released:
                 self._tend(connection)
 
@@ -229,7 +316,7 @@ class Client:
 
     def _connect(self) -> bool:
         for address in self._settings.addresses:
-            owner = f"{self._owner}/{next(self._generations)}"
+            owner = wire.owner_name(self._job, self._worker, next(self._connection_numbers))
             try:
                 connection = Connection(address, CONNECT_TIMEOUT_S)
             except OSError as error:

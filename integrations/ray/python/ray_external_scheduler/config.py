@@ -24,8 +24,6 @@ DEFAULT_LINE = "127.0.0.1 44444"
 
 #: A server on the same machine needs a few milliseconds to listen.
 START_TIMEOUT_S = 5.0
-#: How long the placements of a killed process stay: below the 5 s in which a view has to be clean again.
-LEASE = "3s"
 
 #: What Ray's schedulers do, that can be handed over, and the policy that stands for it (None: the configured one).
 STRATEGIES = {"DEFAULT": None, "SPREAD": "spread"}
@@ -93,12 +91,12 @@ def answers(address: Address, timeout_s: float = 0.5) -> bool:
     return True
 
 
-def start_server(address: Address, policy: Optional[str] = None) -> None:
+def start_server(address: Address, policy: Optional[str] = None) -> "subprocess.Popen[bytes]":
     """Starts a server at an address of this machine. It outlives this process. Raises RuntimeError if it cannot."""
     binary = os.environ.get(BINARY_VARIABLE) or shutil.which("external-scheduler")
     if not binary:
         raise RuntimeError(f"external-scheduler is not installed: not in PATH, and {BINARY_VARIABLE} is not set")
-    command = [binary, "serve", "--address", address[0], "--port", str(address[1]), "--lease", LEASE]
+    command = [binary, "serve", "--address", address[0], "--port", str(address[1])]
     if policy not in (None, "view"):
         command += ["--policy", policy]
     with tempfile.NamedTemporaryFile(prefix="external-scheduler-", suffix=".log", delete=False) as log:
@@ -109,6 +107,6 @@ def start_server(address: Address, policy: Optional[str] = None) -> None:
     while time.monotonic() < deadline_s and server.poll() is None:
         if answers(address):
             logger.info("started %s, its log is %s", " ".join(command), log.name)
-            return
+            return server
         time.sleep(0.02)
     raise RuntimeError(f"{binary} does not listen on {address[0]}:{address[1]}, see {log.name}")

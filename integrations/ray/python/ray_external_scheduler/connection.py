@@ -26,6 +26,8 @@ class Connection:
         self.address = address
         self.late = False
         self._unanswered: Deque[bytes] = deque()
+        #: Of an exchange that was not complete in time, the replies that were.
+        self._early: List[Tuple[bytes, bytes]] = []
         self._received = bytearray()
         self._socket = socket.create_connection(address, timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,16 +50,22 @@ class Connection:
             # It is not known how much was sent, so no more can be.
             raise ConnectionError("the server reads nothing") from error
         self._unanswered.extend(requests)
+        answered: List[Tuple[bytes, bytes]] = []
         try:
-            return [self._reply(deadline_s)[1] for _ in requests]
+            while len(answered) < len(requests):
+                answered.append(self._reply(deadline_s))
         except TimeoutError:
-            self.late = True
+            self.late, self._early = True, answered
             raise
+        return [reply for _, reply in answered]
 
     def catch_up(self, timeout_s: float) -> List[Tuple[bytes, bytes]]:
-        """Takes the replies that came late, each with its request. Raises TimeoutError, and stays late then."""
+        """Takes the replies of the exchange that was late, each with its request.
+
+        Raises TimeoutError where they are not complete in time, either: the connection is useless then.
+        """
         deadline_s = time.monotonic() + timeout_s
-        answered = []
+        answered, self._early = self._early, []
         while self._unanswered:
             answered.append(self._reply(deadline_s))
         self.late = False

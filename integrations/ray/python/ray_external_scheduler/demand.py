@@ -34,12 +34,13 @@ def of_task(options: Mapping[str, Any]) -> Demand:
     return Demand({"CPU": 1, **_explicit(options)}, held=True)
 
 
-def of_actor(options: Mapping[str, Any]) -> Demand:
-    """The demand of an actor with these options."""
+def of_actor(options: Mapping[str, Any]) -> Optional[Demand]:
+    """The demand of an actor with these options. None where it demands nothing: Ray starts it on a random node then,
+    whatever its strategy says."""
     amounts = _explicit(options)
     if amounts.keys() <= {"memory"}:
         return Demand({**amounts, "CPU": 1}, held=False)
-    return Demand(amounts, held=True)
+    return Demand(amounts, held=True) if any(amounts.values()) else None
 
 
 def policy(options: Mapping[str, Any], settings: Settings) -> Optional[int]:

@@ -19,8 +19,11 @@ logger = logging.getLogger("ray_external_scheduler")
 WINDOW = 1000
 #: A task that was submitted meanwhile is looked at after this time.
 WAIT_S = 0.05
-#: Tasks that end within this time are released in one message.
+#: Tasks that end within this time are released together.
 GATHER_S = 0.005
+#: A look takes time of the process that submits, longer with more tasks: the pause after it is so many times as long.
+PAUSE_RATIO = 20
+GATHER_MAX_S = 0.05
 #: Between two looks at the actors, each of which asks Ray's control store.
 ACTORS_PAUSE_S = 0.5
 
@@ -81,8 +84,10 @@ class ReleaseTracker:
                 self._wake.clear()
                 self._release_tasks()
                 if self._actors and time.monotonic() >= actors_due_s:
+                    started_s = time.monotonic()
                     self._release_actors()
-                    actors_due_s = time.monotonic() + ACTORS_PAUSE_S
+                    ended_s = time.monotonic()
+                    actors_due_s = ended_s + max(ACTORS_PAUSE_S, 4 * (ended_s - started_s))
             except Exception as error:
                 # Ray is going down, or does not answer for a while.
                 logger.debug("cannot see what has ended: %s", error)
@@ -98,10 +103,11 @@ class ReleaseTracker:
         if not self._ready(window, 1, WAIT_S):
             self._to_the_end(window)
             return
-        time.sleep(GATHER_S)
+        started_s = time.monotonic()
         for ref in self._ready(window, len(window), 0):
             self._client.release(self._tasks.pop(ref))
         self._to_the_end(window)
+        time.sleep(min(max(GATHER_S, PAUSE_RATIO * (time.monotonic() - started_s)), GATHER_MAX_S))
 
     @staticmethod
     def _ready(refs: List[ray.ObjectRef], count: int, timeout_s: float) -> List[ray.ObjectRef]:

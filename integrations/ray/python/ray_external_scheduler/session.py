@@ -57,13 +57,13 @@ class Session:
         worker = ray.get_runtime_context().get_worker_id()
         with self._starting:
             if self._client is None:
-                client = Client(self.settings, view, f"{job}/{worker[:16]}")
+                client = Client(self.settings, view, job, worker)
                 client.wait_connected(CONNECT_WAIT_S)
                 self._tracker = ReleaseTracker(client)
                 self._client = client
 
     def close(self) -> None:
-        """Ends the placing; what runs is released by the server after its lease."""
+        """Ends the placing; the placements of what still runs are released, and it counts as use by others."""
         if self._client:
             self._tracker.close()
             self._client.close()
@@ -102,7 +102,7 @@ class Session:
             raise
 
     def _place(
-        self, demand_of: Callable[[Dict[str, Any]], demand.Demand], options: Dict[str, Any]
+        self, demand_of: Callable[[Dict[str, Any]], Optional[demand.Demand]], options: Dict[str, Any]
     ) -> Optional[Tuple[Placement, str, bool]]:
         """The placement, the node's ID in Ray, and whether it is held while running. None: Ray places. Never raises."""
         try:
@@ -115,14 +115,14 @@ class Session:
         return placed
 
     def _ask(
-        self, demand_of: Callable[[Dict[str, Any]], demand.Demand], options: Dict[str, Any]
+        self, demand_of: Callable[[Dict[str, Any]], Optional[demand.Demand]], options: Dict[str, Any]
     ) -> Tuple[Optional[Tuple[Placement, str, bool]], str]:
         if ray_internals.cluster_and_job() != self.identity:
             return None, "other_cluster"
-        policy = demand.policy(options, self.settings)
-        if policy is None or ray_internals.in_placement_group(options):
+        policy, demanded = demand.policy(options, self.settings), demand_of(options)
+        if policy is None or demanded is None or ray_internals.in_placement_group(options):
             return None, "strategy_of_ray"
-        amounts, held = demand_of(options)
+        amounts, held = demanded
         strict = self.settings.when_full == "ray"
         placement, reason = self.client.schedule(wire.resources(amounts), strict=strict, policy=policy)
         if placement is None:

@@ -129,6 +129,16 @@ def _name(name: str) -> bytes:
     return bytes([len(encoded)]) + encoded
 
 
+def owner_name(job: str, worker: str, connection: int) -> str:
+    """The owner of what one connection of one process of a job places. No two connections have the same."""
+    return f"{job}/{worker[:16]}/{connection}"
+
+
+def is_owner_name(name: str) -> bool:
+    """Whether an owner is one of `owner_name`, who never comes back once its connection has ended."""
+    return name.count("/") == 2
+
+
 def hello(view: str, owner: str, token: bytes = b"") -> bytes:
     """Joins the shared view of a name, as an owner of placements."""
     return bytes([HELLO]) + _U16.pack(VERSION) + _name(view) + _name(owner) + _U16.pack(len(token)) + token

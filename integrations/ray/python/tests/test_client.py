@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from conftest import PATIENT_MS, Server, eventually
+from conftest import PATIENT_MS, PATIENT_S, Server, eventually
 
 from ray_external_scheduler import wire
 from ray_external_scheduler.client import Client
@@ -21,10 +21,10 @@ def settings(*ports, timeout_ms=PATIENT_MS):
 
 def report(server, node, cpus):
     """Tells the view `v` of a node. The node stays for the lease."""
-    connection = Connection(("127.0.0.1", server.port), 1)
-    connection.hello("v", "reporter", b"", 1)
+    connection = Connection(("127.0.0.1", server.port), PATIENT_S)
+    connection.hello("v", "reporter", b"", PATIENT_S)
     amounts = wire.resources({"CPU": cpus})
-    wire.read_done(connection.exchange([wire.update_node(node, amounts, amounts)], 1)[0])
+    wire.read_done(connection.exchange([wire.update_node(node, amounts, amounts)], PATIENT_S)[0])
     return connection
 
 
@@ -33,7 +33,7 @@ def connect():
     clients = []
 
     def connect(settings):
-        clients.append(Client(settings, "v", "owner"))
+        clients.append(Client(settings, "v", "job", "worker"))
         return clients[-1]
 
     yield connect
@@ -52,7 +52,7 @@ def reserved(client):
 
 def test_placements_are_released(server, connect):
     client = connect(settings(server.port))
-    assert client.wait_connected(5)
+    assert client.wait_connected(PATIENT_S)
     assert schedule(client) == (None, "no_nodes")
     reporter = report(server, 7, 2)
     placements = [client.schedule(CPU, strict=True, policy=0)[0] for _ in range(2)]
@@ -71,7 +71,7 @@ def test_another_server_takes_over_and_the_first_is_found_again(connect):
     first, second = Server().start(), Server().start()
     try:
         client = connect(settings(first.port, second.port))
-        assert client.wait_connected(5)
+        assert client.wait_connected(PATIENT_S)
         assert client.address[1] == first.port
         reporters = [report(first, 1, 4), report(second, 2, 4)]
         assert schedule(client) == (1, "")
@@ -91,7 +91,7 @@ def test_another_server_takes_over_and_the_first_is_found_again(connect):
 
 def test_a_placement_of_a_lost_connection_is_forgotten(server, connect):
     client = connect(settings(server.port))
-    assert client.wait_connected(5)
+    assert client.wait_connected(PATIENT_S)
     reporter = report(server, 7, 2)
     placement, _ = client.schedule(CPU, strict=True, policy=0)
     server.kill()
@@ -140,9 +140,9 @@ class SlowServer:
 def test_a_late_placement_is_given_back(server, connect):
     slow = SlowServer(server.port)
     client = connect(settings(slow.port, timeout_ms=50))
-    assert client.wait_connected(5)
+    assert client.wait_connected(PATIENT_S)
     direct = connect(settings(server.port))
-    assert direct.wait_connected(5)
+    assert direct.wait_connected(PATIENT_S)
     reporter = report(server, 7, 2)
     eventually(lambda: schedule(client)[0] == 7)
     slow.let.clear()
@@ -158,7 +158,7 @@ def test_a_late_placement_is_given_back(server, connect):
 def test_a_server_that_stays_silent_is_left(server, connect):
     slow = SlowServer(server.port)
     client = connect(settings(slow.port, server.port, timeout_ms=50))
-    assert client.wait_connected(5)
+    assert client.wait_connected(PATIENT_S)
     reporter = report(server, 7, 2)
     slow.let.clear()
     assert schedule(client)[1] == "timeout"
@@ -177,15 +177,52 @@ def test_a_client_that_may_not_join_says_so_and_goes_on(tmp_path, connect):
         assert not refused.wait_connected(0.5)
         assert schedule(refused) == (None, "no_connection")
         allowed = connect(Settings(addresses=(("127.0.0.1", guarded.port),), timeout_ms=PATIENT_MS, token=b"secret"))
-        assert allowed.wait_connected(5)
+        assert allowed.wait_connected(PATIENT_S)
         assert schedule(allowed) == (None, "no_nodes")
     finally:
         guarded.kill()
 
 
+def test_what_was_asked_for_ahead_is_given_back(server, connect):
+    client = connect(settings(server.port))
+    assert client.wait_connected(PATIENT_S)
+    reporter = report(server, 7, 64)
+
+    placements = []
+
+    def has_asked_ahead():
+        # In a burst, until this thread was fast enough twice in a row.
+        placements.extend(client.schedule(CPU, strict=True, policy=0)[0] for _ in range(2))
+        return any(state.spare for state in client._demands.values())
+
+    eventually(has_asked_ahead)
+    assert all(placements)
+    eventually(lambda: reserved(client) == len(placements))
+    for placement in placements:
+        client.release(placement)
+    eventually(lambda: reserved(client) == 0)
+    assert client.counts["release_refused"] == 0
+    reporter.close()
+
+
+def test_all_of_an_exchange_that_was_late_is_given_back(server, connect):
+    slow = SlowServer(server.port)
+    connection = Connection(("127.0.0.1", slow.port), PATIENT_S)
+    connection.hello("v", "job", b"", PATIENT_S)
+    reporter = report(server, 7, 64)
+    slow.let.clear()
+    requests = 3 * [wire.schedule(CPU, strict=True, policy=0)]
+    with pytest.raises(TimeoutError):
+        connection.exchange(requests, 0.05)
+    slow.let.set()
+    assert [request for request, _ in connection.catch_up(PATIENT_S)] == requests
+    connection.close()
+    reporter.close()
+
+
 def test_many_threads_at_once(server, connect):
     client = connect(settings(server.port))
-    assert client.wait_connected(5)
+    assert client.wait_connected(PATIENT_S)
     reporter = report(server, 7, 64)
 
     def place_and_release():

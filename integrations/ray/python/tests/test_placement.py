@@ -1,12 +1,15 @@
 """Where tasks and actors of a real Ray run."""
 
+import os
+import random
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 import ray
-from conftest import PATIENT_MS, REPOSITORY, SHAPES, eventually, idle, is_idle, released, reserved, view
+from conftest import PATIENT_MS, PATIENT_S, REPOSITORY, SHAPES, eventually, idle, is_idle, released, reserved, view
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import ray_external_scheduler
@@ -43,8 +46,6 @@ class Actor:
         return places, ray_external_scheduler.status()["placed"]
 
     def process(self):
-        import os
-
         return os.getpid()
 
 
@@ -139,9 +140,6 @@ def test_a_killed_worker_is_released_and_its_task_tried_again(cluster, install, 
 
     @ray.remote(max_retries=1)
     def die_once(mark):
-        import os
-        import signal
-
         if not os.path.exists(mark):
             open(mark, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -149,9 +147,6 @@ def test_a_killed_worker_is_released_and_its_task_tried_again(cluster, install, 
 
     @ray.remote(max_retries=0)
     def die_as_parent():
-        import os
-        import signal
-
         nested = [task.remote(60) for _ in range(2)]
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -161,7 +156,50 @@ def test_a_killed_worker_is_released_and_its_task_tried_again(cluster, install, 
     released()
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(die_as_parent.remote())
-    # Its tasks die with it. The view forgets them after the lease of 3 s.
+    # Its tasks die with it, and only the agent knows what was placed for them.
+    released()
+
+
+def test_after_any_mix_of_ends_nothing_stays_reserved(cluster, install, request):
+    install()
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    choose = random.Random(seed).choice
+
+    @ray.remote(max_retries=0)
+    def end(how):
+        if how == "fails":
+            raise ValueError("as it should")
+        if how in ("is killed", "is killed as parent"):
+            nested = [task.remote(60)] if how == "is killed as parent" else []
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
+            return nested
+        return task.remote(60 if how == "is cancelled" else 0)
+
+    ends = ("ends", "fails", "is cancelled", "is killed", "is killed as parent", "actor ends", "actor is killed")
+    tasks, actors = [], []
+    for how in [*ends, *(choose(ends) for _ in range(18))]:
+        if how.startswith("actor"):
+            actors.append((how, Actor.options(num_gpus=choose((0, 0.5))).remote()))
+        else:
+            tasks.append((how, end.options(num_cpus=choose((0.5, 1, 2))).remote(how)))
+        time.sleep(0.05)
+    for how, actor in actors:
+        # Does not wait for it: it may not even have started.
+        actor.__ray_terminate__.remote() if how == "actor ends" else ray.kill(actor)
+    del actor, actors
+    for how, ref in tasks:
+        if how == "is cancelled":
+            ray.cancel(ref, recursive=True)
+    for _, ref in tasks:
+        try:
+            ray.get(ref, timeout=PATIENT_S)
+        except (ray.exceptions.RayError, ValueError):
+            pass
+    del ref, tasks
+    assert placed() > 0
+    eventually(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
     released()
 
 
@@ -195,7 +233,7 @@ def test_what_others_use_is_avoided(cluster, install):
     affinity = NodeAffinitySchedulingStrategy(small[0], soft=False)
     foreign = Actor.options(num_cpus=4, scheduling_strategy=affinity).remote()
     ray.get(foreign.node.remote())
-    eventually(lambda: not is_idle(), 2)
+    eventually(lambda: not is_idle())
     assert set(ray.get([task.remote(0.5) for _ in range(4)])) == {small[1]}
     ray.kill(foreign)
     idle()
@@ -248,24 +286,31 @@ def test_uninstalling_restores_ray(cluster, install):
         ray_external_scheduler.explain(num_cpus=1)
 
 
-def test_two_drivers_share_one_view(cluster, server, install):
+def test_two_drivers_share_one_view(cluster, server, install, tmp_path):
     install(policy="first-fit")
-    mine = [task.remote(4) for _ in range(4)]
-    program = """
+    end = tmp_path / "end"
+
+    @ray.remote
+    def run_until_the_end():
+        while not end.exists():
+            time.sleep(0.1)
+        return node()
+
+    mine = [run_until_the_end.remote() for _ in range(4)]
+    program = f"""
 import ray, time, ray_external_scheduler
-ray.init({cluster!r}, logging_level="WARNING")
-ray_external_scheduler.install({address!r}, policy="first-fit", timeout_ms={timeout})
+ray.init({cluster.cluster.address!r}, logging_level="WARNING")
+ray_external_scheduler.install({server.address!r}, policy="first-fit", timeout_ms={PATIENT_MS})
 @ray.remote
 def where():
-    time.sleep(0.5)
     return ray.get_runtime_context().get_node_id()
 print(*ray.get([where.remote() for _ in range(4)]))
 assert ray_external_scheduler.status()["placed"] == 4
 """
-    program = program.format(cluster=cluster.cluster.address, address=server.address, timeout=PATIENT_MS)
     other = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENT_S, check=False, cwd=REPOSITORY
     )
+    end.touch()
     assert other.returncode == 0, other.stderr
     theirs = other.stdout.split()
     assert len(theirs) == 4 and not set(theirs) & set(ray.get(mine))
@@ -286,7 +331,7 @@ def test_a_program_is_run_unchanged(cluster, server, tmp_path):
     )
     command = [sys.executable, "-m", "ray_external_scheduler", "--timeout-ms", str(PATIENT_MS)]
     command += ["--address", server.address, str(program), "argument"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENT_S, check=False, cwd=tmp_path)
     assert run.stdout.split() == ["42", "argument", "1"], run.stderr
 
 

@@ -90,6 +90,11 @@ def test_equal_resources_are_equal_bytes():
     assert wire.resources({"GPU": 1, "CPU": 2}) == wire.resources({"CPU": 2.0, "GPU": 1.0})
 
 
+def test_owners_of_this_package_are_told_from_others():
+    assert wire.owner_name("01000000", "ab" * 28, 3) == "01000000/abababababababab/3"
+    assert [wire.is_owner_name(name) for name in ("", "agent", "training", "a/b", "a/b/0")] == [False] * 4 + [True]
+
+
 def test_no_node_has_the_number_of_no_node():
     assert wire.node_number("ff" * 8 + "02" + "00" * 19) == 2
     assert wire.node_number("fe" + "ff" * 27) == -2
