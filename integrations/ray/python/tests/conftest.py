@@ -51,11 +51,12 @@ class Server:
     def start(self):
         self._process = subprocess.Popen(
             # So long a lease is over in no test: what is released was not released by it.
-            [binary(), "serve", "--port", str(self.port), "--lease", "1h", *self._arguments],
+            [binary(), "serve", "--port", str(self.port), "--lease", "600s", *self._arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(lambda: config.answers(("127.0.0.1", self.port)))
+        eventually(lambda: config.answers(("127.0.0.1", self.port)) or self._process.poll() is not None)
+        assert self._process.poll() is None, "the scheduler has ended"
         return self
 
     def kill(self):
