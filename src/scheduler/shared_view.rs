@@ -6,12 +6,15 @@
 //! reports them; when the last member of an owner has been gone for the lease, what the owner still holds is dropped.
 //! What is due is done in small steps ([`SharedView::sweep`]), so that the end of a large client holds nobody up.
 
+mod departure;
+
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use slab::Slab;
 
+use self::departure::Departed;
 use super::amount::Amount;
 use super::cells::Slot;
 use super::gang::Strategy;
@@ -53,13 +56,6 @@ struct Owner {
     connected: usize,
     /// When what it holds is dropped. `None` while a member is connected.
     due: Option<Instant>,
-}
-
-/// What becomes due a lease after somebody has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Departed {
-    Member(MemberId),
-    Owner(OwnerId),
 }
 
 /// A view has as many owners as it may have.
@@ -186,78 +182,6 @@ impl SharedView {
             self.by_name.insert(name.into(), id);
         }
         id
-    }
-
-    /// A member leaves. What it leaves behind is due after the lease.
-    pub fn leave(&mut self, member_id: MemberId, now: Instant, lease: Duration) {
-        let due = now + lease;
-        let member = &mut self.members[member_id.0];
-        let owner_id = member.owner;
-        if member.nodes.is_empty() {
-            self.members.remove(member_id.0);
-        } else {
-            member.due = Some(due);
-            self.departed.insert((due, Departed::Member(member_id)));
-        }
-        if let Some(owner) = self.owners.get_mut(&owner_id) {
-            owner.connected -= 1;
-            if owner.connected == 0 && self.ledger.placements(owner_id) == 0 {
-                self.remove_owner(owner_id);
-            } else if owner.connected == 0 {
-                owner.due = Some(due);
-                self.departed.insert((due, Departed::Owner(owner_id)));
-            }
-        }
-        self.check();
-    }
-
-    fn remove_owner(&mut self, id: OwnerId) {
-        if let Some(owner) = self.owners.remove(&id) {
-            self.by_name.remove(&owner.name);
-        }
-        self.ledger.remove_owner(id);
-    }
-
-    /// When something is due next.
-    pub fn due(&self) -> Option<Instant> {
-        self.departed.first().map(|&(due, _)| due)
-    }
-
-    /// Does what is due, in at most `steps` steps, which it takes off: one for each node that goes, and for each demand of
-    /// which an owner's placements on a node go.
-    pub fn sweep(&mut self, now: Instant, steps: &mut usize) {
-        while let Some(&(due, departed)) = self.departed.first()
-            && due <= now
-            && *steps > 0
-        {
-            match departed {
-                Departed::Member(id) => self.drop_nodes(id, steps),
-                Departed::Owner(id) => self.drop_placements(id, steps),
-            }
-        }
-        self.check();
-    }
-
-    /// Removes nodes of a member that is gone, and the member with the last of them.
-    fn drop_nodes(&mut self, id: MemberId, steps: &mut usize) {
-        while let Some(&node) = self.members.get(id.0).and_then(|member| member.nodes.first())
-            && *steps > 0
-        {
-            *steps = steps.saturating_sub(1 + self.remove(node));
-        }
-    }
-
-    /// Drops what an owner holds that is gone, and the owner with the last of it.
-    fn drop_placements(&mut self, id: OwnerId, steps: &mut usize) {
-        while *steps > 0 {
-            *steps -= 1;
-            let Some(taken) = self.ledger.take_some(id) else {
-                let due = self.owners.get(&id).and_then(|owner| owner.due);
-                self.departed.remove(&(due.expect("an owner that is swept has a due time"), Departed::Owner(id)));
-                return self.remove_owner(id);
-            };
-            self.unreserve(&taken);
-        }
     }
 
     /// A member reports a node: see [`View::update`].
@@ -443,6 +367,8 @@ impl SharedView {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::scheduler::policy::Policy;
     use crate::scheduler::units::UnitResources;
