@@ -31,10 +31,11 @@ fn main() {
             *time = (start.elapsed().as_nanos() as u64).min(*time);
         }
     }
+    let longest = (0..).zip(&times).max_by_key(|(_, time)| **time).map(|(step, time): (usize, &u64)| (step, *time));
     times.sort_unstable();
-    if let Some(longest) = times.last() {
+    if let Some((step, longest)) = longest {
         let mean = times.iter().sum::<u64>() / times.len() as u64;
         let [median, p99] = [50, 99].map(|percent| times[times.len() * percent / 100]);
-        println!("mean {mean} median {median} p99 {p99} longest {longest}");
+        println!("mean {mean} median {median} p99 {p99} longest {longest} at step {step}");
     }
 }

@@ -79,9 +79,11 @@ impl Scenario {
         scenario
     }
 
-    /// Some decisions for each demand: the first ranks every node, which is not what is measured.
+    /// Decisions for each demand until all nodes are ranked for it, which is not what is measured, or as many as take
+    /// a second or so.
     pub fn warm_up(&mut self) {
-        (0..4 * self.demands.len()).for_each(|_| self.decide());
+        let for_each_demand = 4 + self.digits.len() / 100;
+        (0..(for_each_demand * self.demands.len()).min(50_000)).for_each(|_| self.decide());
     }
 
     /// One decision and the update that follows. A function of its own, for a profiler to tell what is in it.
