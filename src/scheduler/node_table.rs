@@ -185,6 +185,12 @@ impl NodeTable {
         entry.id.map(|id| Node { table: self, slot, id, term: entry.term, outlook: None })
     }
 
+    /// The node term of a slot; any where it is vacant.
+    #[inline]
+    pub fn term(&self, slot: Slot) -> NodeTerm {
+        self.nodes[slot as usize].term
+    }
+
     /// The node in a slot with the node term of any policy; `None` where the slot is vacant.
     pub fn node_under(&self, policy: &Policy, slot: Slot) -> Option<Node<'_>> {
         self.node(slot).map(|node| Node { term: policy.node_term(&self.cells, slot), ..node })

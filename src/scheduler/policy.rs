@@ -70,6 +70,8 @@ pub struct Definition {
     pub summary: &'static str,
     node_term: fn(&Cells, Slot) -> NodeTerm,
     score: fn(&Policy, &Scoring<'_>, Node<'_>) -> f32,
+    /// Whether the score is the first value of the node term and nothing else.
+    scores_by_term: bool,
     selection: Selection,
     /// What scores depend on of a profile of what was seen and a node alone; `None` where they depend on no profile.
     learned_term: Option<fn(&Profile, &Vector, Node<'_>) -> NodeTerm>,
@@ -82,6 +84,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "learns which demands are common, and keeps what is scarce usable for them",
         node_term: none,
         score: binpack,
+        scores_by_term: false,
         selection: Selection::Highest,
         learned_term: Some(binpack_before),
     },
@@ -90,6 +93,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "learns which resources are scarce, and strands least of them",
         node_term: none,
         score: stranded,
+        scores_by_term: false,
         selection: Selection::Highest,
         learned_term: Some(stranded_before),
     },
@@ -98,14 +102,16 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "learns which demands are common, and fragments the scarcest resource least",
         node_term: none,
         score: fragmentation,
+        scores_by_term: false,
         selection: Selection::Highest,
         learned_term: Some(fragmentation_before),
     },
     Definition {
         name: "best-fit",
         summary: "the node with the least left over, so that large nodes stay whole",
-        node_term: free_of_largest,
-        score: best_fit,
+        node_term: best_fit,
+        score: term,
+        scores_by_term: true,
         selection: Selection::Highest,
         learned_term: None,
     },
@@ -114,6 +120,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "the least allocated node, over all its resources",
         node_term: free_of_total,
         score: spread,
+        scores_by_term: false,
         selection: Selection::Highest,
         learned_term: None,
     },
@@ -122,6 +129,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "the node whose free resources are most alike to the demand in their proportions",
         node_term: free_square,
         score: balanced,
+        scores_by_term: false,
         selection: Selection::Highest,
         learned_term: None,
     },
@@ -130,6 +138,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "as Ray does: pack up to a threshold (--spread-threshold), then spread; ties at random",
         node_term: none,
         score: hybrid,
+        scores_by_term: false,
         selection: Selection::RandomOfTop,
         learned_term: None,
     },
@@ -138,6 +147,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "the node with the fewest placements since its last report",
         node_term: none,
         score: shortest_queue,
+        scores_by_term: false,
         selection: Selection::Highest,
         learned_term: None,
     },
@@ -145,7 +155,8 @@ pub static DEFINITIONS: [Definition; 12] = [
         name: "first-fit",
         summary: "the first node that fits",
         node_term: none,
-        score: constant,
+        score: term,
+        scores_by_term: true,
         selection: Selection::Highest,
         learned_term: None,
     },
@@ -153,7 +164,8 @@ pub static DEFINITIONS: [Definition; 12] = [
         name: "round-robin",
         summary: "the next node that fits",
         node_term: none,
-        score: constant,
+        score: term,
+        scores_by_term: true,
         selection: Selection::Next,
         learned_term: None,
     },
@@ -161,7 +173,8 @@ pub static DEFINITIONS: [Definition; 12] = [
         name: "random",
         summary: "any node that fits (--seed)",
         node_term: none,
-        score: constant,
+        score: term,
+        scores_by_term: true,
         selection: Selection::Random,
         learned_term: None,
     },
@@ -170,6 +183,7 @@ pub static DEFINITIONS: [Definition; 12] = [
         summary: "the less allocated of two nodes at random (--seed)",
         node_term: free_of_total,
         score: least_loaded,
+        scores_by_term: false,
         selection: Selection::RandomPair,
         learned_term: None,
     },
@@ -233,6 +247,12 @@ impl Policy {
         self.definition.selection
     }
 
+    /// Whether a score is the first value of the node term and nothing else.
+    #[inline]
+    pub fn scores_by_term(&self) -> bool {
+        self.definition.scores_by_term
+    }
+
     /// Whether its scores depend on the profile of what was seen.
     #[inline]
     pub fn learns(&self) -> bool {
@@ -279,8 +299,8 @@ fn none(_: &Cells, _: Slot) -> NodeTerm {
     [0.0; 2]
 }
 
-fn constant(_: &Policy, _: &Scoring<'_>, _: Node<'_>) -> f32 {
-    0.0
+fn term(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
+    node.term()[0]
 }
 
 fn free(cell: Cell) -> f32 {
@@ -356,13 +376,9 @@ fn before(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> Outlook {
 ///
 /// Source: BestFit as in the evaluation of Weng et al., "Beware of Fragmentation", USENIX ATC'23, which counts
 /// CPUs and GPUs with equal weights, for any resources.
-fn best_fit(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
-    -node.term()[0]
-}
-
-fn free_of_largest(cells: &Cells, slot: Slot) -> NodeTerm {
+fn best_fit(cells: &Cells, slot: Slot) -> NodeTerm {
     let share_free = |share: Share| if share.is_memory { 0.0 } else { free(share.cell) * share.largest_inverse };
-    [sum(cells, slot, share_free), 0.0]
+    [-sum(cells, slot, share_free), 0.0]
 }
 
 /// Least allocated: the mean of `(f_k - r_k) / c_k` over the resources of the node.

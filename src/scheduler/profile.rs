@@ -138,6 +138,11 @@ impl Profile {
         self.resources.is_empty()
     }
 
+    /// How many kinds of tasks a score looks at, at most.
+    pub fn kinds(&self) -> usize {
+        LANES * self.common.groups.len().max(self.all.groups.len()).max(1)
+    }
+
     /// Whether it differs from another enough to be worth new scores.
     pub fn differs(&self, other: &Profile) -> bool {
         let far = |one: f32, other: f32| (one - other).abs() > DIFFERENCE_MIN * one.abs().max(other.abs());

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use super::node_table::Node;
+use super::node_table::{Demand, Node};
 use super::policy::{Policy, Scoring};
 
 /// The order in which nodes are taken for a demand, the greatest first; ties go to the lower slot.
@@ -17,36 +17,49 @@ pub struct Rank(NonZeroU64);
 const FREE: u64 = 1 << 63;
 const QUEUED_MAX: u32 = u32::MAX >> 1;
 
+/// What comes before the score in a rank: a node of a higher tier ranks higher whatever the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tier(u64);
+
+impl Tier {
+    /// Of nodes that are free: the highest, but for demands of nothing.
+    pub const FREE: Tier = Tier(FREE);
+
+    /// The tier of a node for a demand; `None` where it is not feasible or takes no placements.
+    #[inline]
+    pub fn of(demand: &Demand, node: Node<'_>) -> Option<Tier> {
+        if node.is_draining() {
+            return None;
+        }
+        if demand.is_empty() {
+            return Some(Tier(FREE | few_queued(node)));
+        }
+        match node.fit(demand) {
+            Fit::Infeasible => None,
+            Fit::Free => Some(Tier::FREE),
+            Fit::Queues => Some(Tier(few_queued(node))),
+        }
+    }
+}
+
 impl Rank {
     /// Ranks `node` for the demand; `None` where it is not feasible or takes no placements.
     #[inline]
     pub fn of(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> Option<Rank> {
-        if node.is_draining() {
-            return None;
-        }
-        let demand = scoring.demand;
-        let free = if demand.is_empty() {
-            FREE | few_queued(node)
-        } else {
-            match node.fit(demand) {
-                Fit::Infeasible => return None,
-                Fit::Free => FREE,
-                Fit::Queues => few_queued(node),
-            }
-        };
-        Some(Self::new(free, policy.score(scoring, node)))
+        Some(Self::new(Tier::of(scoring.demand, node)?, policy.score(scoring, node)))
     }
 
     /// The rank of a free node with this score.
     pub fn free(score: f32) -> Rank {
-        Self::new(FREE, score)
+        Self::new(Tier::FREE, score)
     }
 
+    /// The rank of a node of a tier with this score.
     #[inline]
-    fn new(upper: u64, score: f32) -> Rank {
+    pub fn new(tier: Tier, score: f32) -> Rank {
         debug_assert!(!score.is_nan());
         // The lowest score that is not NaN has bits that are not all 0.
-        Rank(NonZeroU64::new(upper | u64::from(ascending_bits(score))).unwrap_or(NonZeroU64::MIN))
+        Rank(NonZeroU64::new(tier.0 | u64::from(ascending_bits(score))).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The rank as a number above 0 that compares as the ranks do.
@@ -59,6 +72,12 @@ impl Rank {
     #[inline]
     pub fn from_bits(bits: u64) -> Option<Self> {
         NonZeroU64::new(bits).map(Self)
+    }
+
+    /// What comes before the score.
+    #[inline]
+    pub fn tier(self) -> Tier {
+        Tier(self.0.get() >> 32 << 32)
     }
 
     /// The policy's score.
