@@ -1,12 +1,15 @@
 //! The program from a piece of a stream to its replies, each checked against the naive model of the tests.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use external_scheduler::execute::session::Session;
 use external_scheduler::execute::token::Token;
 use external_scheduler::execute::{SchedulerService, ServiceOptions};
+use external_scheduler::memory::MemoryLimit;
 use external_scheduler::ring::{Pool, Ring};
+use external_scheduler::scheduler::node_table::TableLimits;
 use external_scheduler::scheduler::policy::{DEFINITIONS, Parameters, Policy};
 use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::ViewOptions;
@@ -28,7 +31,17 @@ pub const TOKEN: &[u8] = b"secret";
 
 const LEASE: Duration = Duration::from_secs(10);
 const NODES_MAX: usize = 8;
+const NAMES_MAX: usize = 4;
 const FRAME_LENGTH_MAX: usize = 4096;
+const MEMORY_MAX: usize = 1000;
+
+/// What is allocated in turn where memory becomes short: little, near the limit, and all there is.
+const ALLOCATIONS: [usize; 3] = [0, MEMORY_MAX - 1, MEMORY_MAX];
+
+thread_local! {
+    /// What is said to be allocated.
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+}
 
 /// What a connection is to the model.
 enum Place {
@@ -55,6 +68,7 @@ pub struct Checked {
     /// Whether GPUs are told apart, which the model does not do here: it then checks no decisions.
     has_units: bool,
     asks_for_token: bool,
+    short_memory: bool,
     now: Instant,
     connections: [Option<Connection>; 4],
     connections_so_far: usize,
@@ -65,14 +79,21 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Two bytes say which policy the views have, whether they are strict, whether GPUs are told apart, and whether a
-    /// token is asked for.
+    /// Two bytes say which policy the views have, whether they are strict, whether GPUs are told apart, whether a token is asked
+    /// for, whether there may be only few names, and whether memory becomes short at times. The model does not follow what
+    /// such limits leave out.
     pub fn new(policy: u8, options: u8) -> Self {
         let definition = &DEFINITIONS[usize::from(policy) % DEFINITIONS.len()];
         let policy = Policy::named(definition.name, Parameters::default()).expect("it has this name");
-        let [strict, has_units, asks_for_token] = [0, 1, 2].map(|bit| options >> bit & 1 == 1);
+        let [strict, has_units, asks_for_token, few_names, short_memory] =
+            [0, 1, 2, 3, 4].map(|bit| options >> bit & 1 == 1);
+        ALLOCATED.set(0);
+        let limits = TableLimits {
+            names_max: if few_names { NAMES_MAX } else { TableLimits::default().names_max },
+            memory: MemoryLimit::new(|| ALLOCATED.get(), MEMORY_MAX),
+        };
         let unit_resources = if has_units { UnitResources::named(UNIT_RESOURCES) } else { UnitResources::default() };
-        let view = ViewOptions { strict, nodes_max: NODES_MAX, policy, unit_resources, ..ViewOptions::default() };
+        let view = ViewOptions { strict, nodes_max: NODES_MAX, policy, unit_resources, limits };
         let token = asks_for_token.then(|| Token::new(TOKEN));
         Self {
             service: SchedulerService::new(ServiceOptions { view, lease: LEASE, token }),
@@ -82,11 +103,12 @@ impl Checked {
             strict,
             has_units,
             asks_for_token,
+            short_memory,
             now: Instant::now(),
             connections: Default::default(),
             connections_so_far: 0,
             worlds: BTreeMap::new(),
-            is_followed: true,
+            is_followed: !few_names && !short_memory,
         }
     }
 
@@ -140,6 +162,10 @@ impl Checked {
     /// Time passes.
     pub fn pass_half_a_lease(&mut self) {
         self.now += LEASE / 2;
+        if self.short_memory {
+            let place = ALLOCATIONS.iter().position(|&allocated| allocated == ALLOCATED.get()).unwrap_or(0);
+            ALLOCATED.set(ALLOCATIONS[(place + 1) % ALLOCATIONS.len()]);
+        }
         while self.service.due().is_some_and(|due| due <= self.now) {
             self.service.do_due(self.now);
         }
@@ -250,7 +276,7 @@ impl Checked {
         if !matches!(connection.place, Place::New) {
             return assert_error(answer, ErrorCode::HelloNotFirst);
         }
-        let Answer::Done { body } = answer else { panic!("{answer:?} to a hello") };
+        let Answer::Done { body } = answer else { return assert!(!self.is_followed, "{answer:?} to a hello") };
         assert!(reply::Welcome::parse(body).is_some());
         connection.place = match view {
             "" => Place::Private(Model::default()),
