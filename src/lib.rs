@@ -26,6 +26,7 @@ pub mod telemetry;
 
 pub mod client;
 
+#[expect(clippy::disallowed_methods, reason = "results say at what time of day they were measured")]
 pub mod bench;
 
 pub mod replay;

@@ -270,12 +270,16 @@ impl SchedulerService {
                 let name = self.shared.name(*view).to_owned();
                 let shared = self.shared.get(*view);
                 shared.view_mut().settle();
+                let nodes = shared.view().table().slot_count();
+                shared.view_mut().looked_at(nodes);
                 let table = shared.view().table();
                 json::view(table, Some(&name), Some(json::owners(shared.owners(), table.names())))
             }
             private => {
                 let view = private.private_view(&self.options.view);
                 view.settle();
+                let nodes = view.table().slot_count();
+                view.looked_at(nodes);
                 json::view(view.table(), None, None)
             }
         };

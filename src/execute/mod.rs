@@ -28,6 +28,9 @@ use crate::wire::request::{Request, RequestError};
 /// client needs to connect again.
 pub const LEASE: Duration = Duration::from_secs(10);
 
+/// Nodes that are ranked in the time that a usual request takes: 10 ns against some 300.
+const NODES_PER_REQUEST: usize = 32;
+
 /// What the scheduler goes by.
 #[derive(Debug)]
 pub struct ServiceOptions {
@@ -45,6 +48,8 @@ pub struct SchedulerService {
     options: ServiceOptions,
     shared: SharedViews,
     counters: RequestCounters,
+    /// What requests have cost beyond the usual: see [`Service::take_work`].
+    work: usize,
     /// Tells this run of the server from others.
     instance: u64,
     /// The reply to an extension; kept for its memory.
@@ -113,6 +118,7 @@ impl SchedulerService {
             options,
             shared: SharedViews::default(),
             counters: RequestCounters::default(),
+            work: 0,
             instance: fastrand::u64(..),
             reply: Vec::new(),
         }
@@ -231,10 +237,16 @@ impl Service for SchedulerService {
             Answer::Version1(reply) => output.append(reply.to_frame().as_bytes()),
             Answer::Extension(frame) => output.append(frame),
         }
+        self.work += session.take_looked_at(&mut self.shared) / NODES_PER_REQUEST;
         if let Some(refusal) = refusal {
             self.counters.refused[refusal.index()] += 1;
         }
         refusal
+    }
+
+    #[inline]
+    fn take_work(&mut self) -> usize {
+        std::mem::take(&mut self.work)
     }
 
     fn close(&mut self, session: Self::Session, now: Instant) {
@@ -254,5 +266,43 @@ impl Service for SchedulerService {
 
     fn summary(&self) -> String {
         self.counters.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::amount::Amount;
+    use crate::wire::NodeId;
+    use crate::wire::frame::PREFIX_LENGTH;
+    use crate::wire::request::{append_add_node, append_schedule};
+
+    #[test]
+    fn requests_cost_as_many_nodes_as_they_look_at() {
+        const NODES: i64 = 320;
+        let policy = crate::scheduler::policy::Policy::named("best-fit", Default::default()).expect("a policy");
+        let view = ViewOptions { policy, ..ViewOptions::default() };
+        let mut service = SchedulerService::new(ServiceOptions { view, lease: LEASE, token: None });
+        let (mut session, telemetry) = (service.open(), ServerTelemetry::default());
+        let (mut ring, mut pool) = (crate::ring::Ring::default(), crate::ring::Pool::default());
+        let mut work_of = |service: &mut SchedulerService, frame: &[u8]| {
+            let mut output = Output::new(&mut ring, &mut pool, &telemetry);
+            service.execute(&mut session, &frame[PREFIX_LENGTH..], &mut output);
+            service.take_work()
+        };
+        let add = |node, cpus| {
+            let mut frame = Vec::new();
+            append_add_node(&mut frame, NodeId(node), [(&b"CPU"[..], Amount::from_f64(cpus))]);
+            frame
+        };
+        let mut schedule = Vec::new();
+        append_schedule(&mut schedule, [(&b"CPU"[..], Amount::from_f64(1.0))]);
+        assert!((0..NODES).all(|node| work_of(&mut service, &add(node, 4.0)) == 0));
+        let all = NODES as usize / NODES_PER_REQUEST;
+        assert_eq!(work_of(&mut service, &schedule), all, "a new demand ranks every node");
+        assert_eq!(work_of(&mut service, &schedule), 0, "and then those that change");
+        // More than any node has had: every rank is another.
+        work_of(&mut service, &add(7, 5.0));
+        assert_eq!(work_of(&mut service, &schedule), all);
     }
 }

@@ -41,6 +41,18 @@ impl Session {
     }
 }
 
+impl Session {
+    /// How many nodes requests in its view have looked at since this was last asked.
+    #[inline]
+    pub fn take_looked_at(&mut self, shared: &mut SharedViews) -> usize {
+        match self {
+            Self::Private(Some(view)) => view.take_looked_at(),
+            Self::Member { view, .. } => shared.get(*view).view_mut().take_looked_at(),
+            Self::New | Self::Private(None) => 0,
+        }
+    }
+}
+
 /// Index of a shared view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewId(usize);

@@ -55,6 +55,8 @@ pub struct RankCache {
     /// also with its class.
     by_bytes: HashMap<Box<[u8]>, Recalled, RandomState>,
     decisions: u64,
+    /// See [`RankCache::take_looked_at`].
+    looked_at: usize,
     /// What the policies that learn go by: the newest profile, and what it says of nodes.
     outlooks: Outlooks,
     /// The class that is brought up to the newest profile.
@@ -121,13 +123,26 @@ impl RankCache {
         let class = &mut self.classes[class_index.0];
         class.catch_up(table, &mut self.outlooks, renewal, &mut self.changed);
         if !class.is_complete(table) {
+            self.looked_at += table.slot_count();
             return class.rank_more(table, &mut self.outlooks);
         }
+        self.looked_at += self.changed.len();
         let highest = class.ranks.highest();
         if table.policy().learns() {
             self.renew(table);
         }
         highest
+    }
+
+    /// Nodes that decisions have looked at since this was last asked: what they have cost.
+    #[inline]
+    pub fn take_looked_at(&mut self) -> usize {
+        std::mem::take(&mut self.looked_at)
+    }
+
+    /// Nodes were looked at without the cache.
+    pub fn add_looked_at(&mut self, nodes: usize) {
+        self.looked_at += nodes;
     }
 
     /// Ranks some slots by the newest profile, for one class after the other: those that are rarely asked would not get

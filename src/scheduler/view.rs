@@ -210,6 +210,8 @@ impl View {
                 let is_cached =
                     self.demand.entries().len() <= CACHED_ENTRIES_MAX && !self.table.limits().memory.is_reached();
                 if self.is_rare() || !is_cached {
+                    let candidates = self.table.rare_candidates(&self.demand).map(|candidates| candidates.len());
+                    self.looked_at(candidates.unwrap_or(self.table.slot_count()));
                     return self.decide_once();
                 }
                 self.cache.remember(resources.as_bytes(), names_generation, &self.demand, self.table.slot_count())
@@ -225,6 +227,17 @@ impl View {
             _ => self.selector.choose(selection, self.cache.ranks(class), highest),
         };
         Ok(Decision { rank, slot, class: Some(class) })
+    }
+
+    /// So many nodes were looked at, one by one.
+    pub fn looked_at(&mut self, nodes: usize) {
+        self.cache.add_looked_at(nodes);
+    }
+
+    /// How many nodes were looked at since this was last asked: what the requests have cost.
+    #[inline]
+    pub fn take_looked_at(&mut self) -> usize {
+        self.cache.take_looked_at()
     }
 
     /// Carries a decision out.

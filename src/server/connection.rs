@@ -246,19 +246,20 @@ impl<S> Connection<S> {
         let started = Instant::now();
         let mut output = Output::new(&mut self.output, pool, telemetry);
         let mut consumed_total = 0;
-        let mut requests_left = REQUESTS_PER_TURN;
+        let (mut requests, mut budget) = (0, REQUESTS_PER_TURN);
         let waiting = self.input.waiting();
         let mut end = Ok(());
         self.unfinished = false;
         loop {
             match frame::split(&waiting[consumed_total..], frame_length_max) {
                 Ok(Frame::Complete { message, consumed }) => {
-                    if requests_left == 0 || output.len() > REPLY_BYTES_PER_TURN {
+                    if budget == 0 || output.len() > REPLY_BYTES_PER_TURN {
                         self.unfinished = true;
                         break;
                     }
-                    requests_left -= 1;
+                    requests += 1;
                     let refusal = service.execute(&mut self.session, message, &mut output);
+                    budget = budget.saturating_sub(1 + service.take_work());
                     consumed_total += consumed;
                     if let Some(refusal) = refusal {
                         log_refusal_once(refusal, &self.peer, &mut self.refusals_logged, log_limits);
@@ -278,11 +279,10 @@ impl<S> Connection<S> {
         if output.is_out_of_memory() {
             end = Err(CloseReason::OutOfMemory);
         }
-        let requests = REQUESTS_PER_TURN - requests_left;
         if requests > 0 {
             self.has_progressed = true;
             self.owes_frame = false;
-            telemetry.answered(requests as u64, started.elapsed());
+            telemetry.answered(requests, started.elapsed());
         }
         self.input.consume(consumed_total);
         end
@@ -313,5 +313,74 @@ fn log_refusal_once(refusal: Refusal, peer: &Peer, logged: &mut u32, log_limits:
         *logged |= bit;
         let text = format_args!("{peer}: {refusal} (logged once for this connection)");
         log_limits.log(Line::Refused(refusal.index()), log::Level::Warn, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use mio::net::UnixStream;
+
+    use super::*;
+
+    /// Answers with the message, and says that each request has cost as much as its first byte says.
+    #[derive(Default)]
+    struct Costly {
+        work: usize,
+        executed: usize,
+    }
+
+    impl Service for Costly {
+        type Session = ();
+
+        fn open(&mut self) {}
+
+        fn execute(&mut self, (): &mut (), message: &[u8], output: &mut Output<'_>) -> Option<Refusal> {
+            self.work += usize::from(message[0]) * 10;
+            self.executed += 1;
+            output.append(message);
+            None
+        }
+
+        fn take_work(&mut self) -> usize {
+            std::mem::take(&mut self.work)
+        }
+
+        fn summary(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn a_turn_ends_after_fewer_requests_where_they_are_costly() {
+        for (cost, expected) in [(0, 256), (1, 24), (10, 3), (25, 2), (26, 1), (255, 1)] {
+            let (stream, mut peer) = UnixStream::pair().unwrap();
+            let request = [&frame::prefix(1)[..], &[cost]].concat();
+            peer.write_all(&request.repeat(300)).unwrap();
+            let mut connection = Connection::new(Stream::Unix(stream), Peer::Unix(1), Token(0), (), false);
+            connection.set_readable(false);
+            let mut service = Costly::default();
+            let (mut pool, mut telemetry, mut log_limits) =
+                (Pool::default(), ServerTelemetry::default(), LogLimits::default());
+            let mut turn = || {
+                let shared = Shared {
+                    pool: &mut pool,
+                    telemetry: &mut telemetry,
+                    log_limits: &mut log_limits,
+                    frame_length_max: 1,
+                };
+                let before = service.executed;
+                let turn = connection.turn(&mut service, shared);
+                while peer.read(&mut [0; 4096]).is_ok() {}
+                (turn, service.executed - before)
+            };
+            let (first, count) = turn();
+            assert!(matches!(first, Turn::Again), "{cost}: {first:?}");
+            assert_eq!(count, expected, "requests that cost {cost}");
+            let rest: usize =
+                std::iter::repeat_with(&mut turn).map(|(_, count)| count).take_while(|count| *count > 0).sum();
+            assert_eq!(count + rest, 300, "none is lost");
+        }
     }
 }

@@ -23,6 +23,13 @@ pub trait Service {
     /// Answers one message with exactly one reply frame, and says if the request was not carried out and why.
     fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal>;
 
+    /// What the requests since this was last asked have cost beyond the usual, in usual requests. It goes off the budget of
+    /// their connection's turn, so that costly ones do not keep others waiting for as many of them as cheap ones.
+    #[inline]
+    fn take_work(&mut self) -> usize {
+        0
+    }
+
     /// A connection has ended.
     fn close(&mut self, _session: Self::Session, _now: Instant) {}
 

@@ -123,6 +123,7 @@ impl View {
         if known.len().saturating_mul(self.table.len()) > WORK_MAX {
             return Err(TooMuchToExplain);
         }
+        self.looked_at(self.table.slot_count());
         let mut explanation = Explanation {
             verdict: self.verdict(resources, strict),
             nodes: self.table.len(),

@@ -44,6 +44,7 @@ impl View {
         if self.table.is_empty() {
             return Err(GangUnplaced::NoNodes);
         }
+        self.looked_at(self.table.slot_count());
         let plan = gang::plan(&self.table, self.cache.profile(), &resolved, strategy, strict);
         let plan = plan.map_err(GangUnplaced::Gang)?;
         let mut nodes = vec![NodeId::NIL; resolved.len()];

@@ -57,6 +57,7 @@ impl View {
             if hints.policy.is_none() && avoided.is_empty() && !hints.dry_run {
                 return self.decide(resources);
             }
+            self.looked_at(self.table.slot_count());
             let all = 0..self.table.slot_count() as Slot;
             candidates = self.rank(&policy, all.filter(|slot| avoided.binary_search(slot).is_err()));
         }
