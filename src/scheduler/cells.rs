@@ -305,8 +305,12 @@ impl Cells {
             Place::Column(column) => self.rows[slot as usize * self.columns.len() + *column] = cell,
             Place::Sparse(holders) => {
                 let position = holders.partition_point(|holder| holder.0 < slot);
+                let sparse = &mut self.held[slot as usize].sparse;
+                // Most lists stay this short: every node has a resource of its own, its address.
+                holders.reserve_exact(usize::from(holders.is_empty()));
+                sparse.reserve_exact(usize::from(sparse.is_empty()));
                 holders.insert(position, (slot, cell));
-                self.held[slot as usize].sparse.push(id);
+                sparse.push(id);
             }
         }
         self.held[slot as usize].count += 1;
