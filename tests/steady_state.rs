@@ -1,18 +1,27 @@
-//! In steady state a decision, with the reports that follow it, allocates nothing, and nothing piles up.
+//! In steady state a decision, with the reports that follow it, allocates nothing, nor does the connection that it was asked on,
+//! and nothing piles up.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 use external_scheduler::execute::session::Session;
 use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOptions};
+use external_scheduler::ring::Pool;
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{Parameters, Policy};
 use external_scheduler::scheduler::view::ViewOptions;
+use external_scheduler::server::connection::{Connection, Shared, Turn};
+use external_scheduler::server::log_limit::LogLimits;
+use external_scheduler::server::service::Service;
+use external_scheduler::server::stream::{Peer, Stream};
 use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::frame::PREFIX_LENGTH;
 use external_scheduler::wire::reply::Reply;
 use external_scheduler::wire::request;
+use mio::Token;
 
 struct Counting;
 
@@ -99,6 +108,60 @@ fn decisions_allocate_nothing() {
         (0..50).for_each(|_| round(&mut service, &mut session, &schedules, &mut frame));
         assert_eq!(ALLOCATIONS.get() - before, 0, "{}", policy.name());
     }
+}
+
+/// One turn for a batch of requests: reads them, answers them, writes replies as long as the one given.
+fn exchange(
+    connection: &mut Connection<Session>,
+    peer: &mut UnixStream,
+    service: &mut SchedulerService,
+    shared: Shared<'_>,
+    (batch, reply): (&[u8], Reply),
+) {
+    peer.write_all(batch).expect("a batch fits a socket's buffer");
+    connection.set_readable(false);
+    let turn = connection.turn(service, shared);
+    assert!(matches!(turn, Turn::Wait), "{turn:?}");
+    let mut replies = [0; 4096];
+    let length = peer.read(&mut replies).expect("the replies are there");
+    assert_eq!(length, BATCH * reply.to_frame().as_bytes().len());
+}
+
+const BATCH: usize = 32;
+
+#[test]
+fn the_turns_of_a_connection_allocate_nothing() {
+    let policy = Policy::named("best-fit", Parameters::default()).expect("a policy of that name");
+    let view = ViewOptions { policy, ..ViewOptions::default() };
+    let mut service = SchedulerService::new(ServiceOptions { view, lease: LEASE, token: None });
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let stream = Stream::Unix(mio::net::UnixStream::from_std(socket));
+    let session = service.open();
+    let mut connection = Connection::new(stream, Peer::Unix(1), Token(0), session, false);
+    let (mut pool, mut telemetry) = (Pool::default(), ServerTelemetry::default());
+    let mut log_limits = LogLimits::default();
+    let (mut adds, mut schedules) = (Vec::new(), Vec::new());
+    for number in 0..BATCH {
+        add(&mut adds, number as i64, 1e6);
+        request::append_schedule(&mut schedules, [(&b"CPU"[..], Amount::from_f64(1.0 + (number % 8) as f64))]);
+    }
+    let mut exchange = |batch: &[u8], reply| {
+        let shared = Shared {
+            pool: &mut pool,
+            telemetry: &mut telemetry,
+            log_limits: &mut log_limits,
+            frame_length_max: 1 << 20,
+        };
+        exchange(&mut connection, &mut peer, &mut service, shared, (batch, reply));
+    };
+    let placed = Reply::Placed { node: NodeId(0) };
+    exchange(&adds, Reply::Done);
+    (0..50).for_each(|_| exchange(&schedules, placed));
+
+    let before = ALLOCATIONS.get();
+    (0..50).for_each(|_| exchange(&schedules, placed));
+    assert_eq!(ALLOCATIONS.get() - before, 0);
 }
 
 #[test]
