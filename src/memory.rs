@@ -1,7 +1,7 @@
 //! How much memory the program may take.
 //!
 //! What is there already is served to the last: near the limit there are no new connections, nodes and names, and at the
-//! limit no caches, placements and larger buffers either. So memory does not run out, and the operating system has no
+//! limit no caches, placements and long buffers either. So memory does not run out, and the operating system has no
 //! reason to end the process.
 
 /// Near the limit is one part in so many below it: what is there may still need buffers and caches.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, TcpListener};
 
+use crate::common::extension::hello_with_token;
 use crate::common::{Client, Process, Server, Transport, program, run};
 
 /// Expected: it does not start, and says why and what to do. Nothing of this concerns loopback addresses.
@@ -50,4 +51,25 @@ fn addresses_that_are_not_allowed_are_refused_and_the_others_served() {
     let ended = server.terminate();
     ended.assert_code(0, "terminated");
     assert!(ended.stderr.contains("3 not allowed"), "{}", ended.stderr);
+}
+
+/// Expected: where a token is asked for, who connects and says nothing is closed at `--frame-timeout`, so that nobody without it
+/// takes the place of others. Who has shown it may be idle.
+#[test]
+fn where_a_token_is_asked_for_it_has_to_be_shown_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "secret").unwrap();
+    let token = token.to_str().expect("a plain path");
+    let server = Server::start(&["--token-file", token, "--frame-timeout", "300ms"]);
+    for transport in Transport::ALL {
+        let mut member = server.connect_over(transport);
+        assert_eq!(member.call(&hello_with_token("", "", b"secret"))[0], 0);
+        let mut silent = server.connect_over(transport);
+        silent.assert_closed("it has shown no token");
+        server.process.stderr.wait_for("did not finish a message within --frame-timeout");
+        member.round_trip();
+    }
+    let ended = server.terminate();
+    assert!(ended.stderr.contains("2 with a frame not finished in time"), "{}", ended.stderr);
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::common::{Client, DONE, PATIENCE, PROGRAM, REFUSED, Server, Transport, add, placed, remove, schedule};
+use crate::common::{
+    Client, DONE, PATIENCE, PROGRAM, REFUSED, Server, Transport, add, flood, placed, random, remove, schedule,
+};
 
 const X: &[(&str, f64)] = &[("x", 1.0)];
 
@@ -115,4 +117,19 @@ fn without_descriptors_accepting_pauses_and_the_server_does_not_spin() {
     ended.assert_code(0, "terminated");
     assert_eq!(ended.stderr.matches("cannot accept connections for now").count(), 1, "{}", ended.stderr);
     assert!(ended.elapsed < PATIENCE);
+}
+
+/// Expected: it ends at `--shutdown-timeout` at the latest, with exit code 0, although replies are left that nobody reads, and
+/// says how many connections it has closed.
+#[test]
+fn a_stop_waits_no_longer_than_it_is_told_to() {
+    for timeout in ["0", "100ms"] {
+        let server = Server::start(&["--shutdown-timeout", timeout, "--write-timeout", "60m"]);
+        let mut other = server.connect();
+        let mut client = server.connect();
+        let _flood = flood(&mut client, &mut other, &mut random());
+        let ended = server.terminate();
+        ended.assert_code(0, timeout);
+        assert!(ended.stderr.contains("2 at exit"), "{}", ended.stderr);
+    }
 }
