@@ -86,7 +86,7 @@ pub struct Serve {
 
     /// memory to take at most; near it there are no new connections, nodes and resources (default three quarters of what the
     /// machine or the process's control group has)
-    #[argh(option, arg_name = "size", default = "default_memory_max()", from_str_fn(values::bytes))]
+    #[argh(option, arg_name = "size", default = "default_memory_max()", from_str_fn(values::memory))]
     max_memory: usize,
 
     /// resources that come in units, like devices: a task gets whole ones, or a part of one; names with commas between

@@ -24,6 +24,17 @@ pub fn bytes(value: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("'{value}' is too large"))
 }
 
+/// Memory that is enough for a server: several times what an idle one takes.
+const MEMORY_MIN: usize = 16 << 20;
+
+/// A number of [`bytes`] that is enough for a server.
+pub fn memory(value: &str) -> Result<usize, String> {
+    bytes(value).and_then(|bytes| match bytes >= MEMORY_MIN {
+        true => Ok(bytes),
+        false => Err(format!("'{value}' is too little memory for a server: give at least 16MiB")),
+    })
+}
+
 /// An amount of a resource: `CPU=4`, `GPU=0.5`, `memory=1.5GiB`.
 pub fn demand(value: &str) -> Result<(String, f64), String> {
     let error = || format!("'{value}' is not an amount of a resource: give CPU=4, GPU=0.5 or memory=8GiB");
@@ -180,6 +191,7 @@ mod tests {
     fn values_are_read_with_their_units() {
         assert_eq!(bytes("4096"), Ok(4096));
         assert_eq!(bytes("1MiB"), Ok(1 << 20));
+        assert_eq!(memory("16MiB"), Ok(16 << 20));
         assert_eq!(demand("CPU=0.5"), Ok(("CPU".to_owned(), 0.5)));
         assert_eq!(demand("memory=1.5GiB"), Ok(("memory".to_owned(), 1_610_612_736.0)));
         assert_eq!(demand("a=b=2KiB"), Ok(("a=b".to_owned(), 2048.0)));
@@ -199,7 +211,7 @@ mod tests {
 
     #[test]
     fn other_values_are_refused_by_name() {
-        let refusals: [Result<(), String>; 40] = [
+        let refusals: [Result<(), String>; 42] = [
             share("1.1").map(drop),
             share("nan").map(drop),
             demand("CPU").map(drop),
@@ -218,6 +230,8 @@ mod tests {
             duration("-1s").map(drop),
             duration("1e300").map(drop),
             duration("90000").map(drop),
+            memory("4").map(drop),
+            memory("15MiB").map(drop),
             timeout("0").map(drop),
             timeout("999us").map(drop),
             allow_list("").map(drop),
