@@ -109,4 +109,5 @@ def start_server(address: Address, policy: Optional[str] = None) -> "subprocess.
             logger.info("started %s, its log is %s", " ".join(command), log.name)
             return server
         time.sleep(0.02)
-    raise RuntimeError(f"{binary} does not listen on {address[0]}:{address[1]}, see {log.name}")
+    said = Path(log.name).read_text(errors="replace").splitlines() or ["nothing"]
+    raise RuntimeError(f"{binary} does not listen on {address[0]}:{address[1]}, see {log.name}; it said last: {said[-1]}")

@@ -50,7 +50,16 @@ def test_settings_that_make_no_sense(fault):
 
 def test_a_binary_that_does_not_listen_is_an_error(monkeypatch):
     monkeypatch.setenv(config.BINARY_VARIABLE, "/bin/false")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="it said last: nothing"):
+        config.start_server(("127.0.0.1", 1))
+
+
+def test_what_a_server_says_that_does_not_start_is_told(monkeypatch, tmp_path):
+    binary = tmp_path / "external-scheduler"
+    binary.write_text("#!/bin/sh\necho no such thing >&2\nexit 1\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv(config.BINARY_VARIABLE, str(binary))
+    with pytest.raises(RuntimeError, match="no such thing"):
         config.start_server(("127.0.0.1", 1))
 
 
