@@ -311,20 +311,24 @@ fn of(amount: Amount) -> f32 {
     amount.units() as f32
 }
 
-/// How much stranded resources weigh in [`binpack`], and how much what is left over.
-const BINPACK_STRANDED: f32 = 0.1;
-const BINPACK_LEFTOVER: f32 = 0.04;
+/// How much stranded resources weigh in [`binpack`], and how much what is left over: without a prospect of whole nodes, and with it.
+const BINPACK_STRANDED: [f32; 2] = [0.3, 0.1];
+const BINPACK_LEFTOVER: [f32; 2] = [0.04, 0.09];
 
-/// The default: `ΔF + 0.1 ΔW - 0.04 L`, where Δ is before less after the placement, F the
+/// The default: `ΔF + v ΔW - w L`, where Δ is before less after the placement, F the
 /// [fragmentation](Profile::common_fragmentation) by the common demands, W what is [stranded](Profile::stranded), and L
-/// what is [left over](Profile::leftover) afterwards. Without L a cluster fills a little more, but blocks large
-/// tasks once others leave.
+/// what is [left over](Profile::leftover) afterwards.
+///
+/// The weights v and w go from 0.3 and 0.04 to 0.1 and 0.09 with the [prospect](Profile::prospect) of whole nodes. Where nothing
+/// leaves, or hardly anything is free, more is filled by stranding less; where tasks come and go, nodes are kept whole
+/// for large tasks, which else are blocked.
 fn binpack(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let (profile, before) = (scoring.profile, before(policy, scoring, node));
     let after = profile.free_after(&before.free, node, &scoring.asked);
     let fragmented = before.term[0] - profile.common_fragmentation(&after);
     let stranded = before.term[1] - profile.stranded(&after);
-    fragmented + BINPACK_STRANDED * stranded - BINPACK_LEFTOVER * profile.leftover(&after)
+    let weight = |[without, with]: [f32; 2]| without + (with - without) * profile.prospect();
+    fragmented + weight(BINPACK_STRANDED) * stranded - weight(BINPACK_LEFTOVER) * profile.leftover(&after)
 }
 
 fn binpack_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {

@@ -5,6 +5,7 @@
 //! brought up to it little by little (see [`RankCache`](super::rank_cache::RankCache)).
 
 use super::amount::Amount;
+use super::cells::Slot;
 use super::node_table::{Demand, Node, NodeTable};
 use super::policy::NodeTerm;
 use super::resource_names::ResourceId;
@@ -27,6 +28,19 @@ const COMMON_SHARE: f32 = 0.95;
 
 /// A profile that differs by less is not worth new scores.
 const DIFFERENCE_MIN: f32 = 0.1;
+const PROSPECT_DIFFERENCE_MIN: f32 = 0.25;
+
+/// Nodes that a profile looks at to see how much is allocated, at most: a few microseconds' worth.
+const SAMPLED_NODES_MAX: usize = 512;
+
+/// Allocated shares of the scarcest resource between which the [prospect](Profile::prospect) goes from all to nothing: a
+/// cluster that is fuller hardly ever has a large node to keep whole.
+const FULL_FROM: f32 = 0.93;
+const FULL_TO: f32 = 0.97;
+
+/// Shares of what was asked for that must have left again for any [prospect](Profile::prospect) and for the whole.
+const TURNOVER_FROM: f32 = 0.1;
+const TURNOVER_TO: f32 = 0.35;
 
 /// One value for each resource of a profile; 0 beyond them.
 pub type Vector = [f32; RESOURCES_MAX];
@@ -106,6 +120,7 @@ pub struct Profile {
     unrelated: f32,
     /// The kinds that ask for most of the scarcest resource, by how much of it each asks for in all.
     common: Kinds,
+    prospect: f32,
 }
 
 /// How often a demand was asked for.
@@ -123,7 +138,8 @@ impl Profile {
         profile.find_resources(table, counts.clone());
         if !profile.resources.is_empty() {
             profile.find_typical(counts.clone());
-            profile.find_kinds(counts);
+            profile.find_kinds(counts.clone());
+            profile.find_prospect(table, counts);
         }
         if let Some(scarcest) = profile.resources.first() {
             profile.node_share = nodes / scarcest.capacity;
@@ -148,6 +164,9 @@ impl Profile {
         let far = |one: f32, other: f32| (one - other).abs() > DIFFERENCE_MIN * one.abs().max(other.abs());
         let ids = |profile: &Profile| profile.resources.iter().map(|resource| resource.id).collect::<Vec<_>>();
         if ids(self) != ids(other) || far(self.nodes, other.nodes) {
+            return true;
+        }
+        if (self.prospect - other.prospect).abs() > PROSPECT_DIFFERENCE_MIN {
             return true;
         }
         self.resources.iter().zip(&other.resources).any(|(one, other)| {
@@ -240,6 +259,20 @@ impl Profile {
         }
     }
 
+    fn find_prospect<'a>(&mut self, table: &NodeTable, counts: impl Iterator<Item = Count<'a>>) {
+        let scarcest = &self.resources[SCARCEST];
+        let asked: f64 = counts.map(|count| count.count as f64 * count.demand.amount(scarcest.id).units() as f64).sum();
+        let asked = (asked / f64::from(scarcest.capacity)) as f32;
+        let allocated = allocated_share(table, scarcest.id);
+        let turnover = match 1.0 - allocated / asked {
+            // More is allocated than was asked for, as far as that is remembered.
+            turnover if turnover < -TURNOVER_FROM => 1.0,
+            turnover => ((turnover - TURNOVER_FROM) / (TURNOVER_TO - TURNOVER_FROM)).clamp(0.0, 1.0),
+        };
+        let room = ((FULL_TO - allocated) / (FULL_TO - FULL_FROM)).clamp(0.0, 1.0);
+        self.prospect = turnover * room;
+    }
+
     fn find_factors(&mut self) {
         for resource in &mut self.resources {
             resource.factors = Factors {
@@ -308,6 +341,13 @@ impl Profile {
         sum - tasks * self.typical_stranded
     }
 
+    /// How likely it is, from 0 to 1, that a node is whole again that is kept from small tasks: 0 where no task has left, or the
+    /// cluster is full.
+    #[inline]
+    pub fn prospect(&self) -> f32 {
+        self.prospect
+    }
+
     /// What is left over of scarce resources: `Σ_k s_k f_k / m_k`.
     #[inline]
     pub fn leftover(&self, free: &Vector) -> f32 {
@@ -338,6 +378,19 @@ impl Profile {
         let scarcest_free = free[SCARCEST];
         if scarcest_free == 0.0 { 0.0 } else { scarcest_free * self.node_share * self.common.unfit(free) }
     }
+}
+
+/// The allocated share of a resource, by a sample of the nodes.
+fn allocated_share(table: &NodeTable, resource: ResourceId) -> f32 {
+    let stride = table.slot_count().div_ceil(SAMPLED_NODES_MAX).max(1);
+    let slots = (0..table.slot_count()).step_by(stride);
+    let (mut free, mut total) = (0.0, 0.0);
+    for node in slots.filter_map(|slot| table.node(slot as Slot)) {
+        let cell = node.cell(resource);
+        free += units_of(cell.free());
+        total += units_of(cell.total);
+    }
+    if total > 0.0 { (1.0 - free / total).max(0.0) } else { 0.0 }
 }
 
 /// A free amount in units; what is beyond is not free.
@@ -424,5 +477,45 @@ impl Kinds {
             difference += (my_weight - their_weight).abs();
         }
         difference > DIFFERENCE_MIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::policy::Policy;
+    use crate::scheduler::units::UnitResources;
+    use crate::wire::NodeId;
+
+    #[test]
+    fn whole_nodes_have_a_prospect_where_tasks_leave_and_there_is_room() {
+        // How many of 100 CPUs are allocated, how many were asked for, what is expected.
+        let cases: [(u64, u64, f32); 9] = [
+            (0, 10, 1.0),
+            // Nothing has left, or hardly anything.
+            (50, 50, 0.0),
+            (90, 100, 0.0),
+            (65, 100, 1.0),
+            (80, 100, 0.4),
+            // More than is remembered.
+            (50, 10, 1.0),
+            // The cluster fills up.
+            (93, 1_000, 1.0),
+            (95, 1_000, 0.5),
+            (99, 1_000, 0.0),
+        ];
+        for (allocated, asked, expected) in cases {
+            let mut table = NodeTable::new(Policy::default(), UnitResources::default());
+            let reported = table.report(NodeId(1), [(&b"CPU"[..], Amount::from_f64(100.0))].into_iter());
+            assert!(reported.is_ok());
+            let mut demand = Demand::default();
+            let known = table.resolve([(&b"CPU"[..], Amount::WHOLE)].into_iter(), &mut demand);
+            assert_eq!(known, Ok(()));
+            (0..allocated).for_each(|_| table.place(0, &demand));
+            table.settle();
+            let count = Count { demand: &demand, count: asked };
+            let prospect = Profile::new(&table, [count].into_iter()).prospect();
+            assert!((prospect - expected).abs() < 1e-3, "{allocated} of {asked}: {prospect}");
+        }
     }
 }
