@@ -299,6 +299,13 @@ fn none(_: &Cells, _: Slot) -> NodeTerm {
     [0.0; 2]
 }
 
+/// The first value of the node term. That of [`none`] is the same on every node, so that the [`Selection`] alone decides:
+///
+/// - `first-fit`: the lowest slot, which is the node that was reported first. Source: Johnson et al., "Worst-Case Performance Bounds
+///   for Simple One-Dimensional Packing Algorithms", 1974.
+/// - `round-robin`: the next slot after the last. Source: the SPREAD strategy of Ray.
+/// - `random`: any, each as likely as the others. Source: Random as in the evaluation of Weng et al., "Beware of Fragmentation",
+///   USENIX ATC'23.
 fn term(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
     node.term()[0]
 }
@@ -322,6 +329,8 @@ const BINPACK_LEFTOVER: [f32; 2] = [0.04, 0.09];
 /// The weights v and w go from 0.3 and 0.04 to 0.1 and 0.09 with the [prospect](Profile::prospect) of whole nodes. Where nothing
 /// leaves, or hardly anything is free, more is filled by stranding less; where tasks come and go, nodes are kept whole
 /// for large tasks, which else are blocked.
+///
+/// Source: this project's own, measured with `replay`. F builds on [`fragmentation`], L on [`best_fit`].
 fn binpack(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let (profile, before) = (scoring.profile, before(policy, scoring, node));
     let after = profile.free_after(&before.free, node, &scoring.asked);
@@ -335,7 +344,9 @@ fn binpack_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
     [profile.common_fragmentation(free), profile.stranded(free)]
 }
 
-/// `ΔW - 0.001 L`: see [`binpack`].
+/// `ΔW - 0.001 L`: see [`binpack`]. L only decides between equals.
+///
+/// Source: this project's own.
 fn stranded(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let (profile, before) = (scoring.profile, before(policy, scoring, node));
     let after = profile.free_after(&before.free, node, &scoring.asked);
@@ -454,7 +465,9 @@ fn hybrid(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     -counted - if is_avoided { HYBRID_AVOIDED } else { 0.0 }
 }
 
-/// `-` the placements since the last report: what the original server meant to do.
+/// `-` the placements since the last report.
+///
+/// Source: what the original Python server meant to do; join the shortest queue.
 fn shortest_queue(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
     -(node.queued() as f32)
 }
@@ -473,8 +486,20 @@ mod tests {
         resources.iter().map(|&(name, value)| (name.as_bytes(), Amount::from_f64(value)))
     }
 
-    /// Scores a demand on each of some nodes, after placing what is placed on the nodes by their index.
+    /// Scores a demand on each of some nodes, after placing what is placed on the nodes by their index. The demand is all
+    /// that was ever asked for.
     fn scores(policy: &str, nodes: &[Resources], placed: &[(u32, Resources)], demand: Resources) -> Vec<f32> {
+        scores_after(demand, policy, nodes, placed, demand)
+    }
+
+    /// As [`scores`] where another demand is all that was ever asked for, once.
+    fn scores_after(
+        seen: Resources,
+        policy: &str,
+        nodes: &[Resources],
+        placed: &[(u32, Resources)],
+        demand: Resources,
+    ) -> Vec<f32> {
         let policy = Policy::named(policy, Parameters::default()).expect("a policy of that name");
         let mut table = NodeTable::new(policy, UnitResources::default());
         for (index, node) in nodes.iter().enumerate() {
@@ -486,8 +511,10 @@ mod tests {
             table.place(*slot, &resolved);
         }
         table.resolve(on_wire(demand), &mut resolved).expect("a known resource");
+        let mut seen_resolved = Demand::default();
+        table.resolve(on_wire(seen), &mut seen_resolved).expect("a known resource");
         table.settle();
-        let count = Count { demand: &resolved, count: 1 };
+        let count = Count { demand: &seen_resolved, count: 1 };
         let profile = Profile::new(&table, if policy.learns() { vec![count] } else { vec![] }.into_iter());
         let scoring = Scoring::new(&resolved, &profile);
         table.nodes().map(|node| policy.score(&scoring, node)).collect()
@@ -548,6 +575,38 @@ mod tests {
         // ΔF = -0.5 again. W and L differ by less.
         let [whole, fragmented] = scores("binpack", NODES, &[], DEMAND)[..] else { panic!("two nodes") };
         assert!(whole > fragmented + 0.25, "{whole} {fragmented}");
+    }
+
+    #[test]
+    fn binpack_weighs_what_is_fragmented_stranded_and_left_over() {
+        // Two nodes of 4 CPUs and 2 GPUs; tasks were seen to ask for 1 of each, so D = (1, 1), C = (8, 4): GPUs are scarcest,
+        // s = (1/2, 1). What is free is (CPUs, GPUs).
+        const NODE: Resources = &[("CPU", 4.0), ("GPU", 2.0)];
+        const SEEN: Resources = &[("CPU", 1.0), ("GPU", 1.0)];
+        struct Case<'a> {
+            demand: Resources<'a>,
+            fragmented: f32,
+            stranded: f32,
+            left_over: f32,
+        }
+        // On the first node, which is empty: F = 0, since the task that was seen fits; with t = 2, W = 2 (1/2) 2/8 = 1/4.
+        let cases = [
+            // (3, 1) is left: F = 0; t = 1, W = 2 (1/2) 2/8 = 1/4; L = (1/2) 3/4 + 1/2.
+            Case { demand: SEEN, fragmented: 0.0, stranded: 0.0, left_over: 0.875 },
+            // (1, 2) is left: F = 0; t = 1, W = 2 (1/4) = 1/2; L = (1/2) 1/4 + 2/2.
+            Case { demand: &[("CPU", 3.0)], fragmented: 0.0, stranded: -0.25, left_over: 1.125 },
+            // (0, 2) is left: F = 1, all that an average node has; t = 0, W = 2 (2/4) = 1; L = 2/2.
+            Case { demand: &[("CPU", 4.0)], fragmented: -1.0, stranded: -0.75, left_over: 1.0 },
+        ];
+        // The task that was seen has left: whole nodes have a prospect. Or it is still there, on the other node: they have none.
+        for (prospect, placed) in [(1, &[][..]), (0, &[(1, SEEN)][..])] {
+            for Case { demand, fragmented, stranded, left_over } in &cases {
+                let score = scores_after(SEEN, "binpack", &[NODE, NODE], placed, demand)[0];
+                let expected =
+                    fragmented + BINPACK_STRANDED[prospect] * stranded - BINPACK_LEFTOVER[prospect] * left_over;
+                assert!((score - expected).abs() < 1e-5, "{demand:?}, prospect {prospect}: {score} is {expected}");
+            }
+        }
     }
 
     #[test]
