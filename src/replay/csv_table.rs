@@ -21,8 +21,9 @@ const AMOUNT_MAX: f64 = 9.2e14;
 /// Longest time in seconds: 30,000 years, and sums of them are still exact to a millisecond.
 const SECONDS_MAX: f64 = 1e12;
 
-/// Most of a field that an error repeats.
+/// Most characters of a field, and of the names of all columns, that an error repeats.
 const SHOWN_MAX: usize = 40;
+const SHOWN_HEADER_MAX: usize = 120;
 
 /// What is wrong with a file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +135,13 @@ impl Table<'_> {
     /// # Errors
     /// When it is not there.
     pub fn required_column(&self, name: &str) -> Result<usize, FileError> {
-        self.column(name).ok_or_else(|| self.error_at(1, Some(name), "this column is missing"))
+        self.column(name).ok_or_else(|| self.missing_column(name, ""))
+    }
+
+    /// An error about a column that is not there. It tells what is, which shows other separators than commas as well.
+    pub fn missing_column(&self, name: &str, note: &str) -> FileError {
+        let there_is = shown(&self.header.join(","), SHOWN_HEADER_MAX);
+        self.error_at(1, Some(name), &format!("this column is missing{note}: there is '{there_is}'"))
     }
 
     /// Goes to the next row; `false` at the end.
@@ -161,6 +168,11 @@ impl Table<'_> {
         self.record.get(column).unwrap_or_default()
     }
 
+    /// The beginning of a field of the row, to repeat in an error.
+    pub fn shown(&self, column: usize) -> String {
+        shown(self.field(column), SHOWN_MAX)
+    }
+
     /// A field of the row as a number that is not negative.
     ///
     /// # Errors
@@ -169,12 +181,12 @@ impl Table<'_> {
         let field = self.field(column);
         let fault = match field.parse::<f64>() {
             Ok(number) if !number.is_finite() => "is not a finite number",
-            Ok(number) if number < 0.0 => "is negative",
+            Ok(number) if number < 0.0 => "is negative: give 0 or more",
             Ok(number) => return Ok(number),
             Err(_) if field.is_empty() => return Err(self.error(column, "there is no number")),
             Err(_) => "is not a number",
         };
-        Err(self.error(column, &format!("'{}' {fault}", shown(field))))
+        Err(self.error(column, &format!("'{}' {fault}", self.shown(column))))
     }
 
     /// A field of the row as a time or a duration in seconds.
@@ -184,7 +196,10 @@ impl Table<'_> {
     pub fn seconds(&self, column: usize) -> Result<f64, FileError> {
         let seconds = self.number(column)?;
         if seconds > SECONDS_MAX {
-            return Err(self.error(column, &format!("'{}' seconds are too many", shown(self.field(column)))));
+            return Err(self.error(
+                column,
+                &format!("'{}' seconds are too many: give at most {SECONDS_MAX:e}", self.shown(column)),
+            ));
         }
         Ok(seconds)
     }
@@ -196,7 +211,8 @@ impl Table<'_> {
     pub fn amount(&self, column: usize, scale: f64) -> Result<Amount, FileError> {
         let amount = self.number(column)? * scale;
         if amount > AMOUNT_MAX {
-            return Err(self.error(column, &format!("'{}' is too large", shown(self.field(column)))));
+            let most = AMOUNT_MAX / scale;
+            return Err(self.error(column, &format!("'{}' is too large: give at most {most:e}", self.shown(column))));
         }
         Ok(Amount::from_f64(amount))
     }
@@ -211,7 +227,7 @@ impl Table<'_> {
         FileError {
             file: self.file.name.clone(),
             line: Some(line),
-            column: column.map(|column| shown(column).to_owned()),
+            column: column.map(|column| shown(column, SHOWN_MAX)),
             message: message.to_owned(),
         }
     }
@@ -244,9 +260,19 @@ impl Table<'_> {
     }
 }
 
-/// The beginning of a text, to repeat in an error.
-fn shown(text: &str) -> &str {
-    text.char_indices().nth(SHOWN_MAX).map_or(text, |(end, _)| &text[..end])
+/// The beginning of a text, in one line and without what a terminal would obey.
+fn shown(text: &str, characters_max: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars().take(characters_max) {
+        match character.is_control() {
+            true => shown.extend(character.escape_debug()),
+            false => shown.push(character),
+        }
+    }
+    if text.chars().nth(characters_max).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -279,20 +305,25 @@ mod tests {
             ("a,b\n1,2,3\n", "x.csv: line 2: 3 fields where the header has 2"),
             ("a,b\n1,two\n", "x.csv: line 2, column 'b': 'two' is not a number"),
             ("a,b\n1,\n", "x.csv: line 2, column 'b': there is no number"),
-            ("a,b\n-1,2\n", "x.csv: line 2, column 'a': '-1' is negative"),
+            ("a,b\n-1,2\n", "x.csv: line 2, column 'a': '-1' is negative: give 0 or more"),
             ("a,b\nNaN,2\n", "x.csv: line 2, column 'a': 'NaN' is not a finite number"),
             ("a,b\n1,inf\n", "x.csv: line 2, column 'b': 'inf' is not a finite number"),
             ("a,b\n1,1e999\n", "x.csv: line 2, column 'b': '1e999' is not a finite number"),
-            ("a,b\n1,1e15\n", "x.csv: line 2, column 'b': '1e15' is too large"),
+            ("a,b\n1,1e15\n", "x.csv: line 2, column 'b': '1e15' is too large: give at most 9.2e14"),
             ("a,b\r\n1,2\r\n\r\n\r\n1,x\r\n", "x.csv: line 5, column 'b': 'x' is not a number"),
             ("\n\na,b\n\n\n1,2\n\n1,x", "x.csv: line 8, column 'b': 'x' is not a number"),
             ("a,b\n\"1\n\",2\n1,x\n", "x.csv: line 4, column 'b': 'x' is not a number"),
+            // A quote that nothing closes, and what would colour a terminal.
+            ("a,b\n1,\"2\n3,4\n", "x.csv: line 2, column 'b': '2\\n3,4' is not a number"),
+            ("a,b\n1,\u{1b}[31m\n", "x.csv: line 2, column 'b': '\\u{1b}[31m' is not a number"),
         ];
         for (content, expected) in cases {
             assert_eq!(first_error(content).as_deref(), Some(expected), "{content:?}");
         }
         assert_eq!(first_error("\u{feff}a , b\n 1 ,\"2\"\n"), None);
         assert_eq!(first_error(&"a".repeat(100)), None);
+        let long = first_error(&format!("a\n{}\n", "µ".repeat(41)));
+        assert_eq!(long, Some(format!("x.csv: line 2, column 'a': '{}…' is not a number", "µ".repeat(40))));
     }
 
     #[test]

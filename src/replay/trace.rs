@@ -71,6 +71,7 @@ pub struct Trace {
 const NODE: &str = "node";
 const ARRIVAL: &str = "arrival";
 const DURATION: &str = "duration";
+const TIMES: [&str; 2] = [ARRIVAL, DURATION];
 
 /// The names that Ray has for the resources of the openb trace.
 const OPENB_RESOURCES: [&str; 3] = ["CPU", "memory", "GPU"];
@@ -92,7 +93,7 @@ impl Trace {
         } else if table.column(NODE).is_some() {
             trace.read_nodes(&mut table)?;
         } else {
-            return Err(table.error_at(1, Some(NODE), "this column is missing, and so are those of the openb trace"));
+            return Err(table.missing_column(NODE, ", and so are those of the openb trace"));
         }
         if trace.nodes.is_empty() {
             return Err(table.error_at(1, None, "there are no nodes"));
@@ -154,10 +155,13 @@ impl Trace {
         let mut names = HashSet::new();
         while table.advance()? {
             let name = table.field(name_column);
-            if !names.insert(name.to_owned()) {
-                return Err(table.error(name_column, "this node is there twice"));
+            if name.is_empty() {
+                return Err(table.error(name_column, "this node has no name"));
             }
-            self.nodes.push(amounts(table, &columns)?);
+            if !names.insert(name.to_owned()) {
+                return Err(table.error(name_column, &format!("'{}' is there twice", table.shown(name_column))));
+            }
+            self.nodes.push(amounts(table, &columns, &[NODE])?);
         }
         Ok(())
     }
@@ -188,7 +192,7 @@ impl Trace {
             (Some(_), None) => return Err(table.error_at(1, Some(DURATION), "'arrival' is there, this column is not")),
             (None, Some(_)) => return Err(table.error_at(1, Some(ARRIVAL), "'duration' is there, this column is not")),
         };
-        let columns = self.resource_columns(table, &[ARRIVAL, DURATION])?;
+        let columns = self.resource_columns(table, &TIMES)?;
         while table.advance()? {
             let times = match times {
                 Some((arrival, duration)) => {
@@ -196,7 +200,7 @@ impl Trace {
                 }
                 None => None,
             };
-            self.add_task(table, amounts(table, &columns)?, times, demands)?;
+            self.add_task(table, amounts(table, &columns, &TIMES)?, times, demands)?;
         }
         Ok(())
     }
@@ -238,14 +242,17 @@ impl Trace {
             if others.contains(&name.as_str()) {
                 continue;
             }
-            // The scheduler would take such a name for the end of one.
-            if name.contains('\0') || name.len() > resources::KEY_LENGTH_MAX {
+            if let Some(other) = others.iter().find(|other| other.eq_ignore_ascii_case(name)) {
+                return Err(table.error_at(1, Some(name), &format!("write it '{other}'")));
+            }
+            // The scheduler would take a zero for the end of a name, and a terminal obeys other control characters.
+            if name.contains(char::is_control) || name.len() > resources::KEY_LENGTH_MAX {
                 return Err(table.error_at(1, Some(name), "this cannot be the name of a resource"));
             }
             columns.push((column, self.intern(name)));
         }
         if columns.is_empty() {
-            return Err(table.error_at(1, None, "no column is a resource"));
+            return Err(table.error_at(1, None, "no column is a resource: give one like CPU"));
         }
         Ok(columns)
     }
@@ -277,13 +284,20 @@ impl Trace {
 
 type DemandIndex = HashMap<Amounts, usize, RandomState>;
 
-/// The amounts of a row; a field without a number is no amount.
-fn amounts(table: &Table<'_>, columns: &[(usize, ResourceIndex)]) -> Result<Amounts, FileError> {
+/// The amounts of a row; an empty field is no amount. `others` are the columns that are no resources.
+fn amounts(table: &Table<'_>, columns: &[(usize, ResourceIndex)], others: &[&str]) -> Result<Amounts, FileError> {
     let mut row = Vec::with_capacity(columns.len());
     for &(column, resource) in columns {
-        if !table.field(column).is_empty() {
-            row.push((resource, table.amount(column, 1.0)?));
+        let field = table.field(column);
+        if field.is_empty() {
+            continue;
         }
+        if field.parse::<f64>().is_err() {
+            let others = others.join(" and ");
+            let message = format!("'{}' is not a number: every column but {others} is a resource", table.shown(column));
+            return Err(table.error(column, &message));
+        }
+        row.push((resource, table.amount(column, 1.0)?));
     }
     Ok(positive(row.into_iter()))
 }
@@ -385,30 +399,60 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let nodes = "node,CPU\na,1\n";
         let openb = "cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time\n";
-        let cases: [(&str, &str, &str); 16] = [
+        let cases: [(&str, &str, &str); 22] = [
             ("", "CPU\n1\n", "n.csv: line 1: the file is empty: it needs a line of column names"),
             ("node,CPU\n", "CPU\n1\n", "n.csv: line 1: there are no nodes"),
             (nodes, "CPU\n", "t.csv: line 1: there are no tasks"),
             (
                 "CPU\n1\n",
                 "CPU\n1\n",
-                "n.csv: line 1, column 'node': this column is missing, and so are those of the openb trace",
+                "n.csv: line 1, column 'node': this column is missing, and so are those of the openb trace: there is 'CPU'",
             ),
-            ("node\na\n", "CPU\n1\n", "n.csv: line 1: no column is a resource"),
-            (nodes, "arrival,duration\n1,1\n", "t.csv: line 1: no column is a resource"),
+            (
+                "node;CPU\na;1\n",
+                "CPU\n1\n",
+                "n.csv: line 1, column 'node': this column is missing, and so are those of the openb trace: there is 'node;CPU'",
+            ),
+            (
+                nodes,
+                "id,CPU\njob-1,1\n",
+                "t.csv: line 2, column 'id': 'job-1' is not a number: every column but arrival and duration is a resource",
+            ),
+            (
+                "node,zone\na,west\n",
+                "CPU\n1\n",
+                "n.csv: line 2, column 'zone': 'west' is not a number: every column but node is a resource",
+            ),
+            (nodes, "Arrival,Duration,CPU\n0,1,1\n", "t.csv: line 1, column 'Arrival': write it 'arrival'"),
+            (nodes, "arrival,duration,ARRIVAL\n0,1,1\n", "t.csv: line 1, column 'ARRIVAL': write it 'arrival'"),
+            ("node,CPU\n,1\n", "CPU\n1\n", "n.csv: line 2, column 'node': this node has no name"),
+            ("node\na\n", "CPU\n1\n", "n.csv: line 1: no column is a resource: give one like CPU"),
+            (nodes, "arrival,duration\n1,1\n", "t.csv: line 1: no column is a resource: give one like CPU"),
             (nodes, "arrival,CPU\n1,1\n", "t.csv: line 1, column 'duration': 'arrival' is there, this column is not"),
             (nodes, "CPU,duration\n1,1\n", "t.csv: line 1, column 'arrival': 'duration' is there, this column is not"),
-            ("node,CPU\na,1\na,1\n", "CPU\n1\n", "n.csv: line 3, column 'node': this node is there twice"),
-            ("node,CPU\na,-1\n", "CPU\n1\n", "n.csv: line 2, column 'CPU': '-1' is negative"),
-            (nodes, "CPU,arrival,duration\n1,-1,1\n", "t.csv: line 2, column 'arrival': '-1' is negative"),
+            ("node,CPU\na,1\na,1\n", "CPU\n1\n", "n.csv: line 3, column 'node': 'a' is there twice"),
+            ("node,CPU\na,-1\n", "CPU\n1\n", "n.csv: line 2, column 'CPU': '-1' is negative: give 0 or more"),
+            (
+                nodes,
+                "CPU,arrival,duration\n1,-1,1\n",
+                "t.csv: line 2, column 'arrival': '-1' is negative: give 0 or more",
+            ),
             (nodes, "CPU,arrival,duration\n1,1,\n", "t.csv: line 2, column 'duration': there is no number"),
             (
                 nodes,
                 "CPU,arrival,duration\n1,1,1e13\n",
-                "t.csv: line 2, column 'duration': '1e13' seconds are too many",
+                "t.csv: line 2, column 'duration': '1e13' seconds are too many: give at most 1e12",
             ),
-            ("sn,cpu_milli,gpu\na,1,1\n", "CPU\n1\n", "n.csv: line 1, column 'memory_mib': this column is missing"),
-            (nodes, &format!("{openb}1,1,1e9,1e15,0,1\n"), "t.csv: line 2, column 'gpu_milli': '1e15' is too large"),
+            (
+                "sn,cpu_milli,gpu\na,1,1\n",
+                "CPU\n1\n",
+                "n.csv: line 1, column 'memory_mib': this column is missing: there is 'sn,cpu_milli,gpu'",
+            ),
+            (
+                nodes,
+                &format!("{openb}1,1,1e9,1e15,0,1\n"),
+                "t.csv: line 2, column 'gpu_milli': '1e15' is too large: give at most 9.2e8",
+            ),
             (
                 nodes,
                 &format!("{openb}1,1,0,0,5,4\n"),
@@ -422,7 +466,7 @@ mod tests {
 
     #[test]
     fn names_that_the_protocol_cannot_carry_are_refused() {
-        for name in ["a\0b".to_owned(), "k".repeat(resources::KEY_LENGTH_MAX + 1)] {
+        for name in ["a\0b".to_owned(), "a\u{1b}b".to_owned(), "k".repeat(resources::KEY_LENGTH_MAX + 1)] {
             let error = read(&format!("node,{name}\na,1\n"), "CPU\n1\n").unwrap_err();
             assert!(error.ends_with("this cannot be the name of a resource"), "{error}");
         }
