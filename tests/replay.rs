@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -218,7 +218,15 @@ fn table_json_and_plot_are_written() {
     let output = case.run(&["--policy", "random, first-fit,random", "--json", "out.json", "--plot", "out.svg"]);
     assert!(output.status.success(), "{output:?}");
     let table = String::from_utf8(output.stdout).unwrap();
-    for word in ["1 nodes, 2 tasks", "scarcest: CPU", "at 130", "first-fit", "1st rejection", "decisions/s", "±"] {
+    for word in [
+        "1 node, 2 tasks with 2 distinct demands",
+        "scarcest: CPU",
+        "at 130",
+        "first-fit",
+        "1st rejection",
+        "decisions/s",
+        "±",
+    ] {
         assert!(table.contains(word), "{word}:\n{table}");
     }
     let json: Value = serde_json::from_slice(&fs::read(case.path("out.json")).unwrap()).unwrap();
@@ -241,11 +249,11 @@ fn files_that_make_no_sense_are_named_with_line_and_column() {
         (nodes, "CPU\nNaN\n", &[], "tasks.csv: line 2, column 'CPU': 'NaN' is not a finite number"),
         (nodes, "CPU\n1e300\n", &[], "tasks.csv: line 2, column 'CPU': '1e300' is too large"),
         (nodes, "arrival,duration,CPU\n0,-1,1\n", &[], "tasks.csv: line 2, column 'duration': '-1' is negative"),
-        ("node,CPU\na,0\n", tasks, &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have"),
-        (nodes, "GPU\n1\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have"),
-        (nodes, "CPU\n0\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have"),
+        ("node,CPU\na,0\n", tasks, &[], "nodes.csv: the nodes have nothing"),
+        (nodes, "GPU\n1\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have: CPU"),
+        (nodes, "CPU\n0\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have: CPU"),
         ("node,CPU\na,9e14\n", "CPU\n0.0001\n", &[], "tasks.csv: the tasks ask for so little CPU"),
-        (nodes, tasks, &["--queue"], "tasks.csv: --queue needs arrival times and durations"),
+        (nodes, tasks, &["--queue"], "tasks.csv: --queue needs columns arrival and duration"),
     ];
     for (nodes, tasks, arguments, message) in cases {
         Case::new(nodes, tasks).assert_refused(arguments, 1, message);
@@ -285,11 +293,63 @@ fn wrong_arguments_exit_with_2() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_a_failure() {
+fn an_output_that_cannot_be_written_is_told_before_anything_is_computed() {
     let case = Case::new("node,CPU\na,4\n", "CPU\n1\n");
     for flag in ["--json", "--plot"] {
-        let output = case.run(&["--policy", "random", flag, "missing/out"]);
-        assert_eq!(output.status.code(), Some(1), "{flag}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write missing/out"), "{flag}");
+        // Days of work.
+        let arguments = ["--churn", "1", "--measured", "100000000", "--seeds", "1000000", flag, "missing/out"];
+        case.assert_refused(&arguments, 1, "cannot write missing/out");
+    }
+    // What an earlier run has written is still there when this one fails.
+    fs::write(case.path("out.json"), "earlier").unwrap();
+    case.assert_refused(&["--json", "out.json", "--plot", "missing/out"], 1, "cannot write missing/out");
+    assert_eq!(fs::read_to_string(case.path("out.json")).unwrap(), "earlier");
+}
+
+#[test]
+fn all_is_every_policy_once() {
+    let case = Case::new("node,CPU\na,4\n", "CPU\n1\n");
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let json = case.json(&[&["--seeds", "1"], arguments].concat());
+        json["policies"].as_object().unwrap().keys().cloned().collect()
+    };
+    let all = names(&[]);
+    assert_eq!(all.len(), 12);
+    assert_eq!(names(&["--policy", "all"]), all);
+    let mixed = names(&["--policy", "random,all,first-fit"]);
+    assert_eq!((mixed.len(), mixed[0].as_str()), (12, "random"));
+}
+
+#[test]
+fn what_no_node_has_is_named_beside_what_the_nodes_have() {
+    let case = Case::new("node,CPU,memory\na,4,1\n", "CPU,gpu\n1,1\n2,0\n");
+    let output = Command::new(env!("CARGO_BIN_EXE_external-scheduler"))
+        .current_dir(case.folder.path())
+        .env_remove("RUST_LOG")
+        .args(["replay", "--nodes", "nodes.csv", "--tasks", "tasks.csv", "--policy", "random"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("tasks ask for gpu, which no node has: they fit nowhere (the nodes have CPU, memory)"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let case = Case::new("node,CPU\na,4\n", "CPU\n1\n");
+    for arguments in [&["--policy", "random"][..], &["--policy", "random", "--json", "-"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_external-scheduler"))
+            .current_dir(case.folder.path())
+            .args(["replay", "--nodes", "nodes.csv", "--tasks", "tasks.csv"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{arguments:?}");
     }
 }

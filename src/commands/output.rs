@@ -1,7 +1,8 @@
 //! What commands show: tables, JSON, progress.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -28,6 +29,12 @@ pub fn show(table: &str, file: Option<&str>, json: impl FnOnce() -> Value) -> Re
         }
     }
     Ok(())
+}
+
+/// Says before a long run whether its results can be written to a file afterwards. What the file has stays there until then.
+pub fn check_writable(path: &Path) -> Result<(), CommandError> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    opened.map(drop).map_err(|error| CommandError::failure(format!("cannot write {}", path.display()), error))
 }
 
 /// A bar on a terminal, nothing elsewhere.

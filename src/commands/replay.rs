@@ -1,6 +1,6 @@
 //! `external-scheduler replay`: offline evaluation of policies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::FromArgs;
@@ -42,7 +42,8 @@ pub struct Replay {
     #[argh(option, default = "10", from_str_fn(values::positive))]
     seeds: usize,
 
-    /// fill test: in which order tasks arrive first, arrival or shuffle (default shuffle)
+    /// fill test: in which order tasks arrive first: arrival, as they stand in the file where it has no times; or shuffle
+    /// (default shuffle)
     #[argh(option, default = "Order::Shuffle", from_str_fn(order))]
     order: Order,
 
@@ -88,7 +89,7 @@ pub struct Replay {
     #[argh(option, default = "Parameters::default().hybrid_top", from_str_fn(values::share))]
     hybrid_top: f32,
 
-    /// write every figure as JSON to a file, or to standard output ('-')
+    /// write every figure as JSON to a file, or to standard output ('-'), and the table then to standard error
     #[argh(option, arg_name = "file")]
     json: Option<String>,
 
@@ -146,6 +147,7 @@ impl Replay {
         let trace = self.trace()?;
         let scarcest = self.scarcest(&trace)?;
         let plan = self.plan(&trace, scarcest)?;
+        self.check_outputs()?;
         let bar = output::progress_bar();
         let parameters =
             Parameters { spread_threshold: self.spread_threshold, hybrid_top: self.hybrid_top, seed: self.seed };
@@ -164,6 +166,12 @@ impl Replay {
             std::fs::write(path, svg).map_err(|error| failure(&error))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether results can be written, before they are computed.
+    fn check_outputs(&self) -> Result<(), CommandError> {
+        let json = self.json.as_deref().filter(|file| *file != "-").map(Path::new);
+        json.into_iter().chain(self.plot.as_deref()).try_for_each(output::check_writable)
     }
 
     fn check_usage(&self) -> Result<(), CommandError> {
@@ -188,22 +196,18 @@ impl Replay {
 
     /// The names of the policies to compare, each once.
     fn policies(&self) -> Result<Vec<&'static str>, CommandError> {
-        let known = DEFINITIONS.iter().map(|definition| definition.name);
-        if self.policy == ALL {
-            return Ok(known.collect());
-        }
+        let known = || DEFINITIONS.iter().map(|definition| definition.name);
         let mut policies = Vec::new();
         for name in self.policy.split(',').map(str::trim) {
-            let Some(policy) = known.clone().find(|&policy| policy == name) else {
-                let known: Vec<&str> = known.collect();
+            let named: Vec<&'static str> = known().filter(|&policy| name == ALL || policy == name).collect();
+            if named.is_empty() {
+                let known: Vec<&str> = known().collect();
                 return Err(CommandError::Usage(format!(
-                    "there is no policy '{name}': give all, or some of {}",
+                    "there is no policy '{name}': give {ALL}, or some of {} ('serve --policy help' says what they do)",
                     known.join(",")
                 )));
-            };
-            if !policies.contains(&policy) {
-                policies.push(policy);
             }
+            policies.extend(named.into_iter().filter(|policy| !policies.contains(policy)).collect::<Vec<_>>());
         }
         Ok(policies)
     }
@@ -215,13 +219,19 @@ impl Replay {
     }
 
     fn scarcest(&self, trace: &Trace) -> Result<ResourceIndex, CommandError> {
-        for name in trace.missing() {
-            log::warn!("tasks ask for {name}, which no node has: they fit nowhere");
-        }
-        trace.scarcest().ok_or_else(|| {
+        let present: Vec<&str> = trace.present().map(|resource| trace.resources[resource].as_str()).collect();
+        let present = present.join(", ");
+        let scarcest = trace.scarcest().ok_or_else(|| {
             let (tasks, nodes) = (self.tasks.display(), self.nodes.display());
-            CommandError::Failure(format!("{tasks}: the tasks ask for nothing that the nodes in {nodes} have"))
-        })
+            CommandError::Failure(match present.as_str() {
+                "" => format!("{nodes}: the nodes have nothing"),
+                _ => format!("{tasks}: the tasks ask for nothing that the nodes in {nodes} have: {present}"),
+            })
+        })?;
+        for name in trace.missing() {
+            log::warn!("tasks ask for {name}, which no node has: they fit nowhere (the nodes have {present})");
+        }
+        Ok(scarcest)
     }
 
     fn plan(&self, trace: &Trace, scarcest: ResourceIndex) -> Result<Plan, CommandError> {
@@ -241,7 +251,7 @@ impl Replay {
             }
         }
         let queue = match self.queue {
-            true => Some(Queue::new(trace).ok_or_else(|| in_tasks("--queue needs arrival times and durations"))?),
+            true => Some(Queue::new(trace).ok_or_else(|| in_tasks("--queue needs columns arrival and duration"))?),
             false => None,
         };
         // The last seed was checked not to overflow.

@@ -75,10 +75,10 @@ impl Report<'_> {
             (start, end) => format!("seeds {start} to {end}, mean ±deviation"),
         };
         format!(
-            "{} nodes, {} tasks with {} demands, {seeds}; scarcest: {}, {:.1} % of it asked for by the tasks",
-            trace.nodes.len(),
-            trace.tasks.len(),
-            trace.demands.len(),
+            "{}, {} with {}, {seeds}; scarcest: {}, {:.1} % of it asked for by the tasks",
+            count(trace.nodes.len(), "node"),
+            count(trace.tasks.len(), "task"),
+            count(trace.demands.len(), "distinct demand"),
             self.scarcest_name(),
             100.0 * self.asked_over_capacity(),
         )
@@ -272,6 +272,11 @@ fn set(value: &mut Value, key: &str, statistic: &Statistic) {
     for (name, figure) in FIGURES {
         value[format!("{key}{name}")] = figure(statistic).into();
     }
+}
+
+/// So many of something: `1 node`, `2 nodes`.
+fn count(number: usize, name: &str) -> String {
+    if number == 1 { format!("1 {name}") } else { format!("{number} {name}s") }
 }
 
 fn row(name: &str, values: impl Iterator<Item = String>) -> String {
