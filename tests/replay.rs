@@ -250,8 +250,8 @@ fn files_that_make_no_sense_are_named_with_line_and_column() {
         (nodes, "CPU\n1e300\n", &[], "tasks.csv: line 2, column 'CPU': '1e300' is too large"),
         (nodes, "arrival,duration,CPU\n0,-1,1\n", &[], "tasks.csv: line 2, column 'duration': '-1' is negative"),
         ("node,CPU\na,0\n", tasks, &[], "nodes.csv: the nodes have nothing"),
-        (nodes, "GPU\n1\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have: CPU"),
-        (nodes, "CPU\n0\n", &[], "tasks.csv: the tasks ask for nothing that the nodes in nodes.csv have: CPU"),
+        (nodes, "GPU,x\n1,2\n", &[], "tasks.csv: the tasks ask for GPU, x alone, and the nodes in nodes.csv have CPU"),
+        (nodes, "CPU\n0\n", &[], "tasks.csv: the tasks ask for nothing"),
         ("node,CPU\na,9e14\n", "CPU\n0.0001\n", &[], "tasks.csv: the tasks ask for so little CPU"),
         (nodes, tasks, &["--queue"], "tasks.csv: --queue needs columns arrival and duration"),
     ];
@@ -335,6 +335,20 @@ fn what_no_node_has_is_named_beside_what_the_nodes_have() {
         stderr.contains("tasks ask for gpu, which no node has: they fit nowhere (the nodes have CPU, memory)"),
         "{stderr}"
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_table_that_is_lost_is_a_failure() {
+    let case = Case::new("node,CPU\na,4\n", "CPU\n1\n");
+    let output = Command::new(env!("CARGO_BIN_EXE_external-scheduler"))
+        .current_dir(case.folder.path())
+        .args(["replay", "--nodes", "nodes.csv", "--tasks", "tasks.csv", "--policy", "random"])
+        .stdout(fs::File::options().write(true).open("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"), "{output:?}");
 }
 
 #[test]

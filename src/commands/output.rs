@@ -1,13 +1,13 @@
 //! What commands show: tables, JSON, progress.
 
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::{CommandError, print};
+use super::{CommandError, try_print};
 
 /// Steps of a progress bar.
 pub const PROGRESS_STEPS: u64 = 1000;
@@ -16,19 +16,29 @@ pub const PROGRESS_STEPS: u64 = 1000;
 /// stands alone.
 pub fn show(table: &str, file: Option<&str>, json: impl FnOnce() -> Value) -> Result<(), CommandError> {
     match file {
-        None => print(table.trim_end()),
+        None => print_result(table.trim_end())?,
         Some("-") => {
             _ = write!(std::io::stderr(), "{table}");
-            print(&format!("{:#}", json()));
+            print_result(&format!("{:#}", json()))?;
         }
         Some(path) => {
-            print(table.trim_end());
+            print_result(table.trim_end())?;
             File::create(path)
                 .and_then(|mut file| writeln!(file, "{:#}", json()))
                 .map_err(|error| CommandError::failure(format!("cannot write {path}"), error))?;
         }
     }
     Ok(())
+}
+
+/// Prints what a run was made for. A reader who goes away has seen enough; else it is a failure to lose it.
+fn print_result(result: &str) -> Result<(), CommandError> {
+    match try_print(result) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(CommandError::failure("cannot write to standard output", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says before a long run whether its results can be written to a file afterwards. What the file has stays there until then.

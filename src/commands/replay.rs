@@ -223,9 +223,16 @@ impl Replay {
         let present = present.join(", ");
         let scarcest = trace.scarcest().ok_or_else(|| {
             let (tasks, nodes) = (self.tasks.display(), self.nodes.display());
-            CommandError::Failure(match present.as_str() {
-                "" => format!("{nodes}: the nodes have nothing"),
-                _ => format!("{tasks}: the tasks ask for nothing that the nodes in {nodes} have: {present}"),
+            let missing: Vec<&str> = trace.missing().collect();
+            CommandError::Failure(match (present.as_str(), missing.is_empty()) {
+                ("", _) => format!("{nodes}: the nodes have nothing"),
+                (_, true) => format!("{tasks}: the tasks ask for nothing"),
+                (_, false) => {
+                    format!(
+                        "{tasks}: the tasks ask for {} alone, and the nodes in {nodes} have {present}",
+                        missing.join(", ")
+                    )
+                }
             })
         })?;
         for name in trace.missing() {

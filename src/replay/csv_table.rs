@@ -194,6 +194,10 @@ impl Table<'_> {
     /// # Errors
     /// When it is none, or negative, or above 10^12.
     pub fn seconds(&self, column: usize) -> Result<f64, FileError> {
+        let field = self.field(column);
+        if !field.is_empty() && field.parse::<f64>().is_err() {
+            return Err(self.error(column, &format!("'{}' is not a number of seconds", self.shown(column))));
+        }
         let seconds = self.number(column)?;
         if seconds > SECONDS_MAX {
             return Err(self.error(
@@ -238,7 +242,7 @@ impl Table<'_> {
             match error.kind() {
                 ErrorKind::Utf8 { err, .. } => {
                     let column = self.header.get(err.field()).map(String::as_str);
-                    self.error_at(self.line_at(start), column, "this is not valid UTF-8")
+                    self.error_at(self.line_at(start), column, "this is not valid UTF-8: save the file as such")
                 }
                 _ => self.error_at(self.line_at(start), None, &error.to_string()),
             }
@@ -332,7 +336,7 @@ mod tests {
         let mut table = file.table().unwrap();
         assert_eq!(table.advance(), Ok(true));
         let error = table.advance().unwrap_err();
-        assert_eq!(error.to_string(), "x.csv: line 3, column 'b': this is not valid UTF-8");
+        assert_eq!(error.to_string(), "x.csv: line 3, column 'b': this is not valid UTF-8: save the file as such");
     }
 
     #[test]

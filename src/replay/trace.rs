@@ -399,7 +399,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let nodes = "node,CPU\na,1\n";
         let openb = "cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time\n";
-        let cases: [(&str, &str, &str); 22] = [
+        let cases: [(&str, &str, &str); 23] = [
             ("", "CPU\n1\n", "n.csv: line 1: the file is empty: it needs a line of column names"),
             ("node,CPU\n", "CPU\n1\n", "n.csv: line 1: there are no nodes"),
             (nodes, "CPU\n", "t.csv: line 1: there are no tasks"),
@@ -426,6 +426,11 @@ mod tests {
             (nodes, "Arrival,Duration,CPU\n0,1,1\n", "t.csv: line 1, column 'Arrival': write it 'arrival'"),
             (nodes, "arrival,duration,ARRIVAL\n0,1,1\n", "t.csv: line 1, column 'ARRIVAL': write it 'arrival'"),
             ("node,CPU\n,1\n", "CPU\n1\n", "n.csv: line 2, column 'node': this node has no name"),
+            (
+                nodes,
+                "CPU,arrival,duration\n1,12:30,1\n",
+                "t.csv: line 2, column 'arrival': '12:30' is not a number of seconds",
+            ),
             ("node\na\n", "CPU\n1\n", "n.csv: line 1: no column is a resource: give one like CPU"),
             (nodes, "arrival,duration\n1,1\n", "t.csv: line 1: no column is a resource: give one like CPU"),
             (nodes, "arrival,CPU\n1,1\n", "t.csv: line 1, column 'duration': 'arrival' is there, this column is not"),
