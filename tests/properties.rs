@@ -2,9 +2,17 @@
 
 use external_scheduler::execute::session::Session;
 use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOptions};
+use external_scheduler::replay::churn::Churn;
+use external_scheduler::replay::csv_table::CsvFile;
+use external_scheduler::replay::fill::{Fill, Order};
+use external_scheduler::replay::queue::Queue;
+use external_scheduler::replay::report::Report;
+use external_scheduler::replay::run::Plan;
+use external_scheduler::replay::trace::Trace;
 use external_scheduler::ring::{Pool, Ring};
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{DEFINITIONS, Parameters, Policy};
+use external_scheduler::scheduler::units::{UNIT_RESOURCES, UnitResources};
 use external_scheduler::scheduler::view::ViewOptions;
 use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
@@ -37,6 +45,37 @@ fn service(policy: usize, strict: bool) -> SchedulerService {
     let policy = Policy::at(policy, Parameters::default()).expect("a policy");
     let view = ViewOptions { strict, policy, ..ViewOptions::default() };
     SchedulerService::new(ServiceOptions { view, lease: LEASE, token: None })
+}
+
+/// Lines of fields that a file of nodes or tasks may have: most make sense, some do not.
+fn lines(columns: usize) -> impl Strategy<Value = String> {
+    let amount = prop_oneof![
+        60 => (0..40_u32).prop_map(|quarters| (f64::from(quarters) / 4.0).to_string()),
+        1 => prop_oneof!["0.0001", "9.2e14", "1e15", "-1", "NaN", "", "\"", "x", "1,1", "\0", "\n", "µ"],
+    ];
+    vec(vec(amount, columns), 0..12).prop_map(|lines| lines.iter().map(|line| line.join(",") + "\n").collect())
+}
+
+/// Runs every test of a replay as far as it makes sense, and shows what came out.
+fn replay(nodes: &str, tasks: &str) {
+    let Ok(trace) = Trace::read(&CsvFile::new("nodes.csv", nodes), &CsvFile::new("tasks.csv", tasks)) else { return };
+    let Some(scarcest) = trace.scarcest() else { return };
+    let is_short = trace.capacity[scarcest] < 100 * trace.asked[scarcest];
+    let fill = is_short.then(|| Fill::new(&trace, scarcest, Order::Shuffle, 1.3).ok()).flatten();
+    let churn = Some(Churn { scarcest, load: 0.9, warmup: 10, measured: 50 });
+    let queue = Queue::new(&trace);
+    let unit_resources = UnitResources::named(UNIT_RESOURCES);
+    let plan = Plan { seeds: 1..=2, unit_resources, fill, churn, queue };
+    let results = plan.run(&trace, &["binpack", "fragmentation", "random"], Parameters::default(), &mut |_| ());
+    let report = Report { trace: &trace, scarcest, plan: &plan, results: &results };
+    let text = report.table() + &report.json().to_string();
+    assert!(!text.contains("NaN") && !text.contains("inf "), "{text}");
+    for result in &results {
+        if let Some(queue) = &result.queue {
+            let ended = queue.placed.mean().unwrap_or(0.0) + queue.infeasible.mean().unwrap_or(0.0);
+            assert_eq!(ended, trace.tasks.len() as f64, "every task runs or never can");
+        }
+    }
 }
 
 proptest! {
@@ -99,5 +138,12 @@ proptest! {
                 prop_assert!(shown.is_object());
             }
         }
+    }
+
+    #[test]
+    fn files_of_nodes_and_tasks_are_replayed_or_refused(nodes in lines(2), tasks in lines(4)) {
+        let named = nodes.lines().enumerate().map(|(number, line)| format!("n{number},{line}\n"));
+        let nodes = format!("node,CPU,GPU\n{}", named.collect::<String>());
+        replay(&nodes, &format!("CPU,GPU,arrival,duration\n{tasks}"));
     }
 }
