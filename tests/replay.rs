@@ -104,6 +104,10 @@ fn tasks_come_in_the_order_of_their_arrival() {
         &case.json(&["--order", "arrival", "--arrivals", "0.5", "--policy", "first-fit"])["policies"]["first-fit"];
     assert_eq!(few["allocated"]["CPU"], serde_json::json!({ "50": 60.0 }));
     assert_eq!((&few["first_rejection"], &few["rejected"]), (&Value::Null, &0.0.into()));
+    // Without times, in that of the file.
+    let case = Case::new("node,CPU\na,10\n", "CPU\n6\n5\n4\n");
+    let policy = &case.json(&["--order", "arrival", "--policy", "first-fit"])["policies"]["first-fit"];
+    assert_eq!((&policy["first_rejection"], &policy["placed"]), (&110.0.into(), &2.0.into()));
 }
 
 #[test]
@@ -234,6 +238,48 @@ fn table_json_and_plot_are_written() {
     assert_eq!(names, ["random", "first-fit"]);
     let svg = fs::read_to_string(case.path("out.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("first-fit") && svg.contains("CPU allocated"), "{svg}");
+}
+
+#[test]
+fn the_json_has_the_documented_keys_each_with_its_deviation() {
+    let case = Case::new("node,CPU,GPU\na,10,2\n", "arrival,duration,CPU,GPU\n0,1,1,1\n1,1,1,0.5\n");
+    let arguments = ["--policy", "binpack", "--churn", "1", "--warmup", "10", "--measured", "50", "--queue"];
+    let json = case.json(&arguments);
+    assert!(json["version"].is_string() && json["configuration"].is_object());
+    let policy = &json["policies"]["binpack"];
+    let resources = &["GPU", "CPU"][..];
+    let waits = &["p50", "p90", "p99", "max"][..];
+    let cases: [(&str, &[&str]); 13] = [
+        ("/allocated", resources),
+        ("/allocated/GPU", &["90", "95", "100", "115", "130"]),
+        ("/first_rejection", &[]),
+        ("/placed", &[]),
+        ("/rejected", &[]),
+        ("/blocked", resources),
+        ("/blocked_largest", &[]),
+        ("/utilisation", resources),
+        ("/offered", &[]),
+        ("/queue/makespan_seconds", &[]),
+        ("/queue/wait_seconds", waits),
+        ("/queue/placed", &[]),
+        ("/queue/infeasible", &[]),
+    ];
+    let deviation = |path: &str| match path.strip_prefix("/allocated/") {
+        Some(resource) => format!("/allocated_deviation/{resource}"),
+        None => format!("{path}_deviation"),
+    };
+    for (path, keys) in cases {
+        for path in [path.to_owned(), deviation(path)] {
+            let value = policy.pointer(&path).unwrap_or(&Value::Null);
+            let found: Vec<&String> = value.as_object().into_iter().flat_map(|object| object.keys()).collect();
+            assert!(value.is_number() || value.is_object(), "{path}: {policy:#}");
+            assert_eq!(found, keys, "{path}");
+        }
+    }
+    let over_time = &policy["queue"]["utilisation_over_time"];
+    assert!(over_time["step_seconds"].is_number() && over_time["shares"]["CPU"][0].is_number(), "{over_time}");
+    assert!(policy["queue"]["utilisation"]["GPU"].is_number());
+    assert!(policy["decisions"].is_u64() && policy["decisions_per_second"].is_number());
 }
 
 #[test]
