@@ -48,7 +48,7 @@ impl RankTree {
         has_room
     }
 
-    /// Sets the ranks of all slots. Leaves room for a quarter more, so that slots that come one by one cost little.
+    /// Sets the ranks of all slots.
     pub fn fill(&mut self, ranks: impl ExactSizeIterator<Item = Option<Rank>>) {
         self.reset(ranks.len());
         self.set_range(0, ranks);
@@ -69,11 +69,14 @@ impl RankTree {
         }
     }
 
-    /// Makes so many slots, none of them feasible.
+    /// Makes so many slots, none of them feasible. Where there were fewer, leaves room for a quarter more, so that slots that
+    /// come one by one cost little; most tables are complete before they are ranked first.
     pub fn reset(&mut self, slots: usize) {
+        let has_grown = (1..slots).contains(&self.slots);
+        let room = if has_grown { slots / 4 } else { 0 };
         self.slots = slots;
         self.levels.clear();
-        let (mut start, mut groups) = (0, (slots + slots / 4).div_ceil(FAN_OUT).max(1));
+        let (mut start, mut groups) = (0, (slots + room).div_ceil(FAN_OUT).max(1));
         loop {
             self.levels.push(start);
             start += groups;
@@ -177,6 +180,8 @@ mod tests {
     fn slots_are_added_while_there_is_room() {
         let mut tree = RankTree::default();
         assert!(!tree.extend_to(1));
+        tree.reset(80);
+        assert!(tree.extend_to(80) && !tree.extend_to(81));
         tree.fill([None; 100].into_iter());
         assert!(tree.extend_to(125));
         tree.set(124, Some(Rank::free(1.0)));
