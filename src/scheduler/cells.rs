@@ -10,6 +10,8 @@ mod columns;
 
 pub use self::cell::Cell;
 
+use smallvec::SmallVec;
+
 use super::amount::Amount;
 use super::policy::Share;
 use super::resource_names::ResourceId;
@@ -21,8 +23,8 @@ pub type Slot = u32;
 enum Place {
     /// The cells are in this column of every row.
     Column(usize),
-    /// Sorted by slot. No cell is empty.
-    Sparse(Vec<(Slot, Cell)>),
+    /// Sorted by slot. No cell is empty. Most lists stay this short: every node has a resource of its own, its address.
+    Sparse(SmallVec<[(Slot, Cell); 1]>),
 }
 
 impl Place {
@@ -57,7 +59,7 @@ impl Scale {
 struct Resource {
     place: Place,
     /// Number of nodes with a cell that is not empty.
-    holders: usize,
+    holders: u32,
     /// The sum of the totals, which may be more than an amount can be.
     capacity: i128,
     /// The most that any node has reported in total since the resource is known.
@@ -66,13 +68,13 @@ struct Resource {
     /// Whether it comes in units, such as devices.
     is_unit: bool,
     /// The last report in which it was overwritten.
-    overwritten_in: u64,
+    overwritten_in: u32,
 }
 
 impl Default for Resource {
     fn default() -> Self {
         Self {
-            place: Place::Sparse(Vec::new()),
+            place: Place::Sparse(SmallVec::new()),
             holders: 0,
             capacity: 0,
             largest: Amount::ZERO,
@@ -97,8 +99,8 @@ impl Resource {
 struct Held {
     /// Number of cells that are not empty.
     count: usize,
-    /// The sparse resources among them.
-    sparse: Vec<ResourceId>,
+    /// The sparse resources among them. As many fit in place as make the list no larger.
+    sparse: SmallVec<[ResourceId; 4]>,
 }
 
 /// What has changed with a cell that was overwritten.
@@ -124,8 +126,8 @@ pub struct Cells {
     rows: Vec<Cell>,
     /// By slot.
     held: Vec<Held>,
-    /// Reports that were begun.
-    reports: u64,
+    /// Reports that were begun. Were one taken for another after a round of all numbers, it would only not be overwritten.
+    reports: u32,
 }
 
 impl Cells {
@@ -172,7 +174,7 @@ impl Cells {
     /// Number of nodes that have the resource.
     #[inline]
     pub fn holders(&self, resource: ResourceId) -> usize {
-        self.resources[resource.index()].holders
+        self.resources[resource.index()].holders as usize
     }
 
     /// Number of resources that a node has.
@@ -275,7 +277,7 @@ impl Cells {
     /// Begins a report, in which each resource can be [overwritten](Self::overwrite) once.
     #[inline]
     pub fn begin_report(&mut self) {
-        self.reports += 1;
+        self.reports = self.reports.wrapping_add(1);
     }
 
     /// Sets what a node has of a resource, total and available alike, with nothing reserved. `None`, and nothing is
@@ -305,12 +307,8 @@ impl Cells {
             Place::Column(column) => self.rows[slot as usize * self.columns.len() + *column] = cell,
             Place::Sparse(holders) => {
                 let position = holders.partition_point(|holder| holder.0 < slot);
-                let sparse = &mut self.held[slot as usize].sparse;
-                // Most lists stay this short: every node has a resource of its own, its address.
-                holders.reserve_exact(usize::from(holders.is_empty()));
-                sparse.reserve_exact(usize::from(sparse.is_empty()));
                 holders.insert(position, (slot, cell));
-                sparse.push(id);
+                self.held[slot as usize].sparse.push(id);
             }
         }
         self.held[slot as usize].count += 1;
@@ -375,8 +373,8 @@ impl Cells {
     fn remove(&mut self, slot: Slot, id: ResourceId) -> bool {
         let (resource, held) = (&mut self.resources[id.index()], &mut self.held[slot as usize]);
         if let Place::Sparse(holders) = &mut resource.place {
-            holders.retain(|&(other, _)| other != slot);
-            held.sparse.retain(|&other| other != id);
+            holders.retain(|(other, _)| *other != slot);
+            held.sparse.retain(|other| *other != id);
         }
         held.count -= 1;
         resource.leave(Cell::default())
@@ -403,7 +401,7 @@ impl Cells {
                 Some(id) => {
                     let resource = &self.resources[id.index()];
                     assert!(matches!(resource.place, Place::Column(place) if place == column));
-                    assert_eq!(resource.holders, holders);
+                    assert_eq!(self.holders(*id), holders);
                     assert_eq!(self.column_scales[column], resource.scale);
                 }
                 None => assert_eq!(holders, 0),
@@ -414,7 +412,7 @@ impl Cells {
             if let Place::Sparse(holders) = &resource.place {
                 assert!(holders.is_sorted_by(|a, b| a.0 < b.0));
                 assert!(holders.iter().all(|(_, cell)| !cell.is_empty()));
-                assert_eq!(resource.holders, holders.len());
+                assert_eq!(resource.holders as usize, holders.len());
                 listed += holders.len();
             }
         }

@@ -6,10 +6,12 @@ mod placements;
 mod report;
 mod update;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::amount::Amount;
 use super::cells::{Cell, Cells, Slot};
@@ -85,10 +87,12 @@ impl fmt::Display for Full {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct NodeEntry {
-    /// `None` where the slot is vacant.
-    id: Option<NodeId>,
+    /// Of the node that is there, or was last.
+    id: NodeId,
+    /// Whether the slot is neither vacant nor about to be.
+    is_there: bool,
     /// Placements since the last report.
     queued: u32,
     /// See [`Node::term`].
@@ -97,6 +101,13 @@ struct NodeEntry {
     draining: bool,
     /// Where the units of its unit resources are not as the sum of what is free says.
     units: Option<Box<UnitsApart>>,
+}
+
+impl NodeEntry {
+    /// The entry of a node without placements.
+    fn of(id: NodeId) -> Self {
+        Self { id, is_there: true, queued: 0, term: NodeTerm::default(), draining: false, units: None }
+    }
 }
 
 /// The unit resources of a node whose units are not as [`Units::of_sum`] reads them.
@@ -112,9 +123,11 @@ pub struct NodeTable {
     names: ResourceNames,
     cells: Cells,
     nodes: Vec<NodeEntry>,
-    slots: HashMap<NodeId, Slot, RandomState>,
-    /// A node that was removed, but not yet from `slots` and `cells`: see [`NodeTable::remove`]. Its entry has no id.
-    leaving: Option<(NodeId, Slot)>,
+    /// The slots of nodes, by the hash of their ids, which are in the entries alone.
+    slots: HashTable<Slot>,
+    hasher: RandomState,
+    /// The slot of a node that was removed, but not yet from `slots` and `cells`: see [`NodeTable::remove`].
+    leaving: Option<Slot>,
     /// The slot left last is taken first: a node removed and added again right away takes its slot back.
     vacant: Vec<Slot>,
     changes: Changes,
@@ -136,7 +149,8 @@ impl NodeTable {
             names: ResourceNames::default(),
             cells: Cells::default(),
             nodes: Vec::new(),
-            slots: HashMap::default(),
+            slots: HashTable::new(),
+            hasher: RandomState::default(),
             leaving: None,
             vacant: Vec::new(),
             changes: Changes::default(),
@@ -182,7 +196,7 @@ impl NodeTable {
     #[inline]
     pub fn node(&self, slot: Slot) -> Option<Node<'_>> {
         let entry = &self.nodes[slot as usize];
-        entry.id.map(|id| Node { table: self, slot, id, term: entry.term, outlook: None })
+        entry.is_there.then_some(Node { table: self, slot, id: entry.id, term: entry.term, outlook: None })
     }
 
     /// The node term of a slot; any where it is vacant.
@@ -285,7 +299,14 @@ impl NodeTable {
 
     /// The slot of a node.
     pub fn slot_of(&self, node: NodeId) -> Option<Slot> {
-        self.slots.get(&node).copied().filter(|&slot| self.nodes[slot as usize].id.is_some())
+        self.slot_in_use(node).filter(|&slot| self.nodes[slot as usize].is_there)
+    }
+
+    /// The slot of a node that is there or leaving.
+    #[inline]
+    fn slot_in_use(&self, node: NodeId) -> Option<Slot> {
+        let is_of_node = |slot: &Slot| self.nodes[*slot as usize].id == node;
+        self.slots.find(self.hasher.hash_one(node), is_of_node).copied()
     }
 
     /// Resolves a demand into `demand`, in place of what that held. The last amount given for a resource
@@ -330,10 +351,12 @@ impl NodeTable {
                     is_vacant &= share.cell == Cell::default();
                     is_unreserved &= share.cell.reserved == Amount::ZERO;
                 });
-                match node.id {
-                    Some(id) => assert_eq!(self.slots.get(&id), Some(&(slot as Slot))),
-                    None if self.leaving.is_some_and(|(_, leaving)| leaving == slot as Slot) => {}
-                    None => assert!(is_vacant && self.vacant.contains(&(slot as Slot))),
+                let slot = slot as Slot;
+                if node.is_there || self.leaving == Some(slot) {
+                    assert!(!(node.is_there && self.leaving == Some(slot)));
+                    assert_eq!(self.slot_in_use(node.id), Some(slot));
+                } else {
+                    assert!(is_vacant && self.vacant.contains(&slot));
                 }
                 assert!(is_unreserved || node.queued > 0);
             }

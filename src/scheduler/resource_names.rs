@@ -4,10 +4,11 @@
 //! back to the pool when no node has the resource any more. It does so late: a raylet reports a change as
 //! remove + add, and with one node in the view every name would be forgotten and learned again each time.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 /// Index of a resource in one view. Valid as long as a node of the view has the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +37,9 @@ struct Entry {
 /// The names of one view's resources.
 #[derive(Debug, Default)]
 pub struct ResourceNames {
-    ids: HashMap<Box<[u8]>, ResourceId, RandomState>,
+    /// The known ids, by the hash of their names, which are in the entries alone.
+    ids: HashTable<ResourceId>,
+    hasher: RandomState,
     entries: Vec<Entry>,
     free: Vec<ResourceId>,
     unused: Vec<ResourceId>,
@@ -48,7 +51,8 @@ impl ResourceNames {
     /// The id of a name that is known.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<ResourceId> {
-        self.ids.get(name).copied()
+        let is_name = |id: &ResourceId| *self.entries[id.index()].name == *name;
+        self.ids.find(self.hasher.hash_one(name), is_name).copied()
     }
 
     /// The id of a name, which becomes known.
@@ -67,9 +71,10 @@ impl ResourceNames {
             // A name takes at least 10 bytes of a frame and far more memory than that: 2^32 do not fit.
             ResourceId(u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 names"))
         });
-        let entry = &mut self.entries[id.index()];
+        let Self { ids, hasher, entries, .. } = self;
+        let entry = &mut entries[id.index()];
         (entry.name, entry.end) = (name.into(), end_of(name));
-        self.ids.insert(name.into(), id);
+        ids.insert_unique(hasher.hash_one(name), id, |other| hasher.hash_one(&*entries[other.index()].name));
         id
     }
 
@@ -146,7 +151,10 @@ impl ResourceNames {
             let entry = &mut self.entries[id.index()];
             entry.listed_unused = false;
             if !is_used(id) {
-                self.ids.remove(&std::mem::take(&mut entry.name));
+                let hash = self.hasher.hash_one(&*std::mem::take(&mut entry.name));
+                if let Ok(known) = self.ids.find_entry(hash, |other| *other == id) {
+                    known.remove();
+                }
                 self.free.push(id);
             }
         }
@@ -154,7 +162,7 @@ impl ResourceNames {
 
     /// Every known id.
     pub fn iter(&self) -> impl Iterator<Item = ResourceId> + '_ {
-        self.ids.values().copied()
+        self.ids.iter().copied()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which resources are columns, as more and fewer nodes have them.
 
+use smallvec::SmallVec;
+
 use super::{Cell, Cells, Place, Scale, Slot};
 use crate::scheduler::resource_names::ResourceId;
 
@@ -18,10 +20,10 @@ impl Cells {
     /// Makes a sparse resource a column once enough nodes have it.
     #[inline]
     pub(super) fn reconsider_place(&mut self, id: ResourceId) {
-        let resource = &self.resources[id.index()];
-        if resource.holders >= COLUMN_HOLDERS_MIN
-            && resource.holders * COLUMN_NODES_PER_HOLDER >= self.slot_count()
-            && matches!(resource.place, Place::Sparse(_))
+        let holders = self.holders(id);
+        if holders >= COLUMN_HOLDERS_MIN
+            && holders * COLUMN_NODES_PER_HOLDER >= self.slot_count()
+            && matches!(self.resources[id.index()].place, Place::Sparse(_))
         {
             self.make_column(id);
         }
@@ -29,14 +31,14 @@ impl Cells {
 
     #[cold]
     fn make_column(&mut self, id: ResourceId) {
-        let Some(column) = self.find_column(self.resources[id.index()].holders) else { return };
+        let Some(column) = self.find_column(self.holders(id)) else { return };
         let resource = &mut self.resources[id.index()];
         let Place::Sparse(holders) = std::mem::replace(&mut resource.place, Place::Column(column)) else { return };
         self.columns[column] = Some(id);
         self.column_scales[column] = resource.scale;
         for (slot, cell) in holders {
             self.rows[slot as usize * self.columns.len() + column] = cell;
-            self.held[slot as usize].sparse.retain(|&other| other != id);
+            self.held[slot as usize].sparse.retain(|other| *other != id);
         }
     }
 
@@ -48,7 +50,7 @@ impl Cells {
         if self.columns.len() < COLUMNS_MAX {
             return Some(self.widen());
         }
-        let holders_of = |id: &Option<ResourceId>| id.map_or(0, |id| self.resources[id.index()].holders);
+        let holders_of = |id: &Option<ResourceId>| id.map_or(0, |id| self.holders(id));
         let (column, id) = self.columns.iter().enumerate().min_by_key(|(_, id)| holders_of(id))?;
         if holders_of(id) * 2 >= holders {
             return None;
@@ -74,7 +76,7 @@ impl Cells {
 
     fn make_sparse(&mut self, id: ResourceId, column: usize) {
         let width = self.columns.len();
-        let mut holders = Vec::with_capacity(self.resources[id.index()].holders);
+        let mut holders = SmallVec::with_capacity(self.holders(id));
         for (slot, row) in self.rows.chunks_exact_mut(width).enumerate() {
             let cell = std::mem::take(&mut row[column]);
             if !cell.is_empty() {

@@ -1,5 +1,7 @@
 //! Reports: what nodes say they have, in place of what they said before.
 
+use std::hash::BuildHasher;
+
 use super::demand::keep_last_of_each;
 use super::{Full, NodeEntry, NodeTable, ORDER_MAX};
 use crate::scheduler::amount::Amount;
@@ -42,27 +44,27 @@ impl NodeTable {
     /// operation: if that reports the node again, its cells are overwritten, or else the removal is carried out.
     pub fn remove(&mut self, node: NodeId) -> bool {
         self.finish_removal();
-        let Some(&slot) = self.slots.get(&node) else { return false };
+        let Some(slot) = self.slot_in_use(node) else { return false };
         let entry = &mut self.nodes[slot as usize];
-        entry.id = None;
+        entry.is_there = false;
         if std::mem::take(&mut entry.draining) {
             // It may come back as it was, but takes placements then.
             self.changes.mark(slot);
         }
-        self.leaving = Some((node, slot));
+        self.leaving = Some(slot);
         true
     }
 
     /// The slot of a node, which may be new or about to leave.
     #[inline]
     fn slot_to_report(&mut self, node: NodeId) -> Slot {
-        if let Some((_, slot)) = self.leaving.take_if(|(leaving, _)| *leaving == node) {
-            self.nodes[slot as usize].id = Some(node);
+        if let Some(slot) = self.leaving.take_if(|slot| self.nodes[*slot as usize].id == node) {
+            self.nodes[slot as usize].is_there = true;
             return slot;
         }
         self.finish_removal();
-        match self.slots.get(&node) {
-            Some(&slot) => slot,
+        match self.slot_in_use(node) {
+            Some(slot) => slot,
             None => self.take_slot(node),
         }
     }
@@ -70,8 +72,11 @@ impl NodeTable {
     /// Carries out a removal that has waited.
     #[inline]
     pub(super) fn finish_removal(&mut self) {
-        if let Some((node, slot)) = self.leaving.take() {
-            self.slots.remove(&node);
+        if let Some(slot) = self.leaving.take() {
+            let hash = self.hasher.hash_one(self.nodes[slot as usize].id);
+            if let Ok(left) = self.slots.find_entry(hash, |other| *other == slot) {
+                left.remove();
+            }
             self.clear(slot);
             self.changes.mark(slot);
             self.vacant.push(slot);
@@ -169,13 +174,15 @@ impl NodeTable {
 
     pub(super) fn take_slot(&mut self, node: NodeId) -> Slot {
         let slot = self.vacant.pop().unwrap_or_else(|| {
-            self.nodes.push(NodeEntry::default());
+            self.nodes.push(NodeEntry::of(node));
             self.cells.push_row();
             // The limit on nodes is far below.
             Slot::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes")
         });
-        self.nodes[slot as usize].id = Some(node);
-        self.slots.insert(node, slot);
+        let Self { nodes, slots, hasher, .. } = self;
+        let entry = &mut nodes[slot as usize];
+        (entry.id, entry.is_there) = (node, true);
+        slots.insert_unique(hasher.hash_one(node), slot, |other| hasher.hash_one(nodes[*other as usize].id));
         self.changes.mark(slot);
         slot
     }

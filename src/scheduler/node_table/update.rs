@@ -37,8 +37,8 @@ impl NodeTable {
     ) -> Result<Slot, Full> {
         self.finish_removal();
         let (total, available) = self.listed(node, total, available)?;
-        let slot = match self.slots.get(&node) {
-            Some(&slot) => slot,
+        let slot = match self.slot_in_use(node) {
+            Some(slot) => slot,
             None => self.take_slot(node),
         };
         let entry = &self.nodes[slot as usize];
@@ -92,7 +92,7 @@ impl NodeTable {
         let mut looked_up = self.look_up(one, &mut listed);
         let boundary = listed.len();
         looked_up = looked_up.and_then(|()| self.look_up(other, &mut listed));
-        let entries_max = self.slots.get(&node).map_or(usize::MAX, |&slot| self.entries_max(slot));
+        let entries_max = self.slot_in_use(node).map_or(usize::MAX, |slot| self.entries_max(slot));
         let mut second = listed.split_off(boundary);
         [&mut listed, &mut second].into_iter().for_each(keep_last_of_each);
         if looked_up.is_ok() && listed.len().max(second.len()) > entries_max {
