@@ -1,11 +1,13 @@
 //! What demands and nodes look like, as far as a view has seen: what the policies that learn go by.
 //!
 //! A profile is a snapshot. Demands are counted all the time, and at the powers of two and then every
-//! [`REFRESH_INTERVAL`] decisions a new profile is made of the counts; if it differs enough from the old, scores are
-//! brought up to it little by little (see [`RankCache`](super::rank_cache::RankCache)).
+//! [`REFRESH_INTERVAL`] decisions a new profile is made of the counts, a [part](Draft) in each decision; if it differs enough from the
+//! old, scores are brought up to it little by little (see [`RankCache`](super::rank_cache::RankCache)).
 
+mod draft;
+
+pub use self::draft::Draft;
 use super::amount::Amount;
-use super::cells::Slot;
 use super::node_table::{Demand, Node, NodeTable};
 use super::policy::NodeTerm;
 use super::resource_names::ResourceId;
@@ -23,24 +25,9 @@ pub const KINDS_MAX: usize = 256;
 /// The place of the scarcest resource in a profile.
 const SCARCEST: usize = 0;
 
-/// Share of the demand for the scarcest resource that the common kinds make up.
-const COMMON_SHARE: f32 = 0.95;
-
 /// A profile that differs by less is not worth new scores.
 const DIFFERENCE_MIN: f32 = 0.1;
 const PROSPECT_DIFFERENCE_MIN: f32 = 0.25;
-
-/// Nodes that a profile looks at to see how much is allocated, at most: a few microseconds' worth.
-const SAMPLED_NODES_MAX: usize = 512;
-
-/// Allocated shares of the scarcest resource between which the [prospect](Profile::prospect) goes from all to nothing: a
-/// cluster that is fuller hardly ever has a large node to keep whole.
-const FULL_FROM: f32 = 0.93;
-const FULL_TO: f32 = 0.97;
-
-/// Shares of what was asked for that must have left again for any [prospect](Profile::prospect) and for the whole.
-const TURNOVER_FROM: f32 = 0.1;
-const TURNOVER_TO: f32 = 0.35;
 
 /// One value for each resource of a profile; 0 beyond them.
 pub type Vector = [f32; RESOURCES_MAX];
@@ -133,20 +120,7 @@ pub struct Count<'a> {
 impl Profile {
     /// Makes a profile of a table's nodes and the demands that were counted.
     pub fn new<'a>(table: &NodeTable, counts: impl Iterator<Item = Count<'a>> + Clone) -> Self {
-        let nodes = table.len() as f32;
-        let mut profile = Self { nodes, ..Self::default() };
-        profile.find_resources(table, counts.clone());
-        if !profile.resources.is_empty() {
-            profile.find_typical(counts.clone());
-            profile.find_kinds(counts.clone());
-            profile.find_prospect(table, counts);
-        }
-        if let Some(scarcest) = profile.resources.first() {
-            profile.node_share = nodes / scarcest.capacity;
-        }
-        profile.add_unasked(table);
-        profile.find_factors();
-        profile
+        Draft::default().complete(table, counts)
     }
 
     /// Whether there is nothing to go by.
@@ -176,112 +150,6 @@ impl Profile {
                 || one.largest_inverse != other.largest_inverse
         }) || self.common.differs(&other.common)
             || self.all.differs(&other.all)
-    }
-
-    /// The resources that were asked for, the most asked for first where there are too many.
-    fn find_resources<'a>(&mut self, table: &NodeTable, counts: impl Iterator<Item = Count<'a>>) {
-        let mut asked: Vec<(ResourceId, f64)> = Vec::new();
-        for Count { demand, count } in counts {
-            for &(id, amount) in demand.entries() {
-                let capacity = table.capacity(id);
-                if capacity <= 0.0 {
-                    continue;
-                }
-                let share = amount.units() as f64 * count as f64 / capacity;
-                match asked.iter_mut().find(|(other, _)| *other == id) {
-                    Some((_, sum)) => *sum += share,
-                    None => asked.push((id, share)),
-                }
-            }
-        }
-        // The scarcest is the one with the greatest demand for what there is.
-        asked.sort_by(|one, other| other.1.total_cmp(&one.1));
-        asked.truncate(RESOURCES_MAX);
-        self.resources = asked.iter().map(|(id, _)| Resource::of(table, *id)).collect();
-    }
-
-    /// Adds resources that nobody has asked for yet. They are taken for as scarce as the scarcest, so that tasks keep
-    /// away from them as long as they can.
-    fn add_unasked(&mut self, table: &NodeTable) {
-        let is_unasked =
-            |id: &ResourceId| table.capacity(*id) > 0.0 && self.resources.iter().all(|resource| resource.id != *id);
-        let mut ids: Vec<ResourceId> = table.common_resources().filter(is_unasked).collect();
-        ids.sort_by_key(|id| (std::cmp::Reverse(table.holders(*id)), *id));
-        let unasked = ids.into_iter().map(|id| Resource { scarcity: 1.0, ..Resource::of(table, id) });
-        self.resources.extend(unasked);
-        self.resources.truncate(RESOURCES_MAX);
-    }
-
-    fn find_typical<'a>(&mut self, counts: impl Iterator<Item = Count<'a>>) {
-        let scarcest = self.resources[SCARCEST].id;
-        let mut total = 0.0;
-        for Count { demand, count } in counts.filter(|count| count.demand.amount(scarcest) > Amount::ZERO) {
-            total += count as f32;
-            for resource in &mut self.resources {
-                resource.typical += demand.amount(resource.id).units() as f32 * count as f32;
-            }
-        }
-        for resource in &mut self.resources {
-            resource.typical /= f32::max(total, 1.0);
-            resource.scarcity = resource.typical / resource.capacity;
-        }
-        let greatest = self.resources.iter().map(|resource| resource.scarcity).fold(0.0, f32::max);
-        for resource in &mut self.resources {
-            resource.scarcity /= greatest.max(f32::MIN_POSITIVE);
-        }
-    }
-
-    fn find_kinds<'a>(&mut self, counts: impl Iterator<Item = Count<'a>>) {
-        let scarcest = self.resources[SCARCEST].id;
-        let all: Vec<(usize, Count<'a>)> = counts.take(KINDS_MAX).enumerate().collect();
-        let total = all.iter().map(|(_, count)| count.count as f32).sum::<f32>().max(1.0);
-        let (mut asking, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|(_, count)| count.demand.amount(scarcest) > Amount::ZERO);
-        self.unrelated = others.iter().map(|(_, count)| count.count as f32).sum::<f32>() / total;
-        for (place, count) in &asking {
-            self.all.push(*place, &self.resources, count.demand, count.count as f32 / total);
-        }
-        let volume = |count: &Count<'_>| count.demand.amount(scarcest).units() as f32 * count.count as f32;
-        asking.sort_by(|(_, one), (_, other)| volume(other).total_cmp(&volume(one)));
-        let total: f32 = asking.iter().map(|(_, count)| volume(count)).sum();
-        let mut sum = 0.0;
-        let common = asking.iter().take_while(|(_, count)| {
-            let is_common = sum < COMMON_SHARE * total;
-            sum += volume(count);
-            is_common
-        });
-        let common = common.count();
-        asking.truncate(common);
-        asking.sort_by_key(|(place, _)| *place);
-        let total: f32 = asking.iter().map(|(_, count)| volume(count)).sum();
-        for (place, count) in &asking {
-            self.common.push(*place, &self.resources, count.demand, volume(count) / total.max(f32::MIN_POSITIVE));
-        }
-    }
-
-    fn find_prospect<'a>(&mut self, table: &NodeTable, counts: impl Iterator<Item = Count<'a>>) {
-        let scarcest = &self.resources[SCARCEST];
-        let asked: f64 = counts.map(|count| count.count as f64 * count.demand.amount(scarcest.id).units() as f64).sum();
-        let asked = (asked / f64::from(scarcest.capacity)) as f32;
-        let allocated = allocated_share(table, scarcest.id);
-        let turnover = match 1.0 - allocated / asked {
-            // More is allocated than was asked for, as far as that is remembered.
-            turnover if turnover < -TURNOVER_FROM => 1.0,
-            turnover => ((turnover - TURNOVER_FROM) / (TURNOVER_TO - TURNOVER_FROM)).clamp(0.0, 1.0),
-        };
-        let room = ((FULL_TO - allocated) / (FULL_TO - FULL_FROM)).clamp(0.0, 1.0);
-        self.prospect = turnover * room;
-    }
-
-    fn find_factors(&mut self) {
-        for resource in &mut self.resources {
-            resource.factors = Factors {
-                tasks: 1.0 / resource.typical,
-                stranded: self.nodes * resource.scarcity / resource.capacity,
-                leftover: resource.scarcity * resource.largest_inverse,
-            };
-            self.typical_stranded += resource.factors.stranded * resource.typical;
-        }
     }
 
     /// What a demand asks for of each resource.
@@ -378,19 +246,6 @@ impl Profile {
         let scarcest_free = free[SCARCEST];
         if scarcest_free == 0.0 { 0.0 } else { scarcest_free * self.node_share * self.common.unfit(free) }
     }
-}
-
-/// The allocated share of a resource, by a sample of the nodes.
-fn allocated_share(table: &NodeTable, resource: ResourceId) -> f32 {
-    let stride = table.slot_count().div_ceil(SAMPLED_NODES_MAX).max(1);
-    let slots = (0..table.slot_count()).step_by(stride);
-    let (mut free, mut total) = (0.0, 0.0);
-    for node in slots.filter_map(|slot| table.node(slot as Slot)) {
-        let cell = node.cell(resource);
-        free += units_of(cell.free());
-        total += units_of(cell.total);
-    }
-    if total > 0.0 { (1.0 - free / total).max(0.0) } else { 0.0 }
 }
 
 /// A free amount in units; what is beyond is not free.

@@ -19,7 +19,7 @@ use self::ranker::Outlooks;
 use self::renewal::Renewal;
 use super::cells::Slot;
 use super::node_table::{Demand, NodeTable};
-use super::profile::{self, Count, Profile};
+use super::profile::{self, Count, Draft, Profile};
 use super::rank::Rank;
 use super::rank_tree::RankTree;
 
@@ -65,8 +65,10 @@ pub struct RankCache {
     is_renewed: bool,
     /// The nodes that a class catches up with; kept for its memory.
     changed: Vec<(Slot, Option<Rank>)>,
-    /// The decision at which a new profile is made.
+    /// The decision from which on a new profile is made.
     profile_due: u64,
+    /// What there is of it.
+    draft: Draft,
 }
 
 impl RankCache {
@@ -183,11 +185,17 @@ impl RankCache {
         Profile::new(table, counts)
     }
 
-    /// Makes a new profile of what was asked, and takes it if it differs enough.
+    /// Makes a part of a new profile of what was asked. Takes the profile, once it is made, if it differs enough.
     #[cold]
     fn refresh_profile(&mut self, table: &NodeTable) {
+        let counts = self.classes.iter().map(|class| Count { demand: &class.demand, count: class.count });
+        let made = match self.outlooks.profile().is_empty() {
+            // Without any there is nothing to go by, and little to look at.
+            true => Some(self.draft.complete(table, counts)),
+            false => self.draft.proceed(table, counts),
+        };
+        let Some(profile) = made else { return };
         self.profile_due = self.decisions + self.decisions.clamp(1, profile::REFRESH_INTERVAL);
-        let profile = self.make_profile(table);
         if self.profile().is_empty() || profile.differs(self.profile()) {
             self.outlooks.start_over(profile);
             self.is_renewed = false;

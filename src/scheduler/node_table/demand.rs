@@ -4,9 +4,20 @@ use crate::scheduler::amount::Amount;
 use crate::scheduler::resource_names::ResourceId;
 
 /// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Demand {
     pub(super) entries: Vec<(ResourceId, Amount)>,
+}
+
+impl Clone for Demand {
+    fn clone(&self) -> Self {
+        Self { entries: self.entries.clone() }
+    }
+
+    /// Reuses the memory.
+    fn clone_from(&mut self, source: &Self) {
+        self.entries.clone_from(&source.entries);
+    }
 }
 
 impl Demand {

@@ -15,7 +15,7 @@ use crate::scheduler::rank_tree::RankTree;
 const RENEWED_PER_DECISION: usize = 112;
 
 /// Ranks of a class by a newer profile. They take the place of the older ones when they are complete. Until then the
-/// older serve, so that a new profile never holds a decision up, and nodes are compared by one profile only.
+/// older serve, so that no decision has to wait for a new profile, and nodes are compared by one profile only.
 #[derive(Debug, Default)]
 pub struct Renewal {
     /// Whose ranks they will be. Between two renewals of classes only the memory is kept.
