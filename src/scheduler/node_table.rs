@@ -43,7 +43,7 @@ pub struct UnknownResource;
 pub struct NotPlaced;
 
 /// Names of resources in a view at most, where nothing else is said: what 8,000 placement groups of eight bundles with three
-/// resources have, in some 100 MB.
+/// resources have.
 pub const NAMES_MAX: usize = 250_000;
 
 /// How much a table takes.
