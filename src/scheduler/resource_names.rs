@@ -4,11 +4,16 @@
 //! back to the pool when no node has the resource any more. It does so late: a raylet reports a change as
 //! remove + add, and with one node in the view every name would be forgotten and learned again each time.
 
+mod name;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+
+use self::name::Name;
 
 /// Index of a resource in one view. Valid as long as a node of the view has the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,25 +29,17 @@ impl ResourceId {
 /// Names without a node that are remembered before all of them are forgotten at once.
 const UNUSED_MAX: usize = 256;
 
-#[derive(Debug, Default)]
-struct Entry {
-    /// Empty where the id is free.
-    name: Box<[u8]>,
-    /// See [`end_of`].
-    end: u64,
-    /// Whether the id is in `unused`, where it may stay after it has come to use again.
-    listed_unused: bool,
-}
-
 /// The names of one view's resources.
 #[derive(Debug, Default)]
 pub struct ResourceNames {
-    /// The known ids, by the hash of their names, which are in the entries alone.
+    /// The known ids, by the hash of their names, which are kept once.
     ids: HashTable<ResourceId>,
     hasher: RandomState,
-    entries: Vec<Entry>,
+    /// By id; the empty name, which no resource has, where the id is free.
+    names: Vec<Name>,
     free: Vec<ResourceId>,
-    unused: Vec<ResourceId>,
+    /// Released, and perhaps in use again.
+    unused: BTreeSet<ResourceId>,
     /// How often names were forgotten.
     generation: u64,
 }
@@ -51,7 +48,7 @@ impl ResourceNames {
     /// The id of a name that is known.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<ResourceId> {
-        let is_name = |id: &ResourceId| *self.entries[id.index()].name == *name;
+        let is_name = |id: &ResourceId| self.names[id.index()].is(name);
         self.ids.find(self.hasher.hash_one(name), is_name).copied()
     }
 
@@ -67,24 +64,20 @@ impl ResourceNames {
     #[cold]
     fn insert(&mut self, name: &[u8]) -> ResourceId {
         let id = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry::default());
+            self.names.push(Name::default());
             // A name takes at least 10 bytes of a frame and far more memory than that: 2^32 do not fit.
-            ResourceId(u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 names"))
+            ResourceId(u32::try_from(self.names.len() - 1).expect("fewer than 2^32 names"))
         });
-        let Self { ids, hasher, entries, .. } = self;
-        let entry = &mut entries[id.index()];
-        (entry.name, entry.end) = (name.into(), end_of(name));
-        ids.insert_unique(hasher.hash_one(name), id, |other| hasher.hash_one(&*entries[other.index()].name));
+        let Self { ids, hasher, names, .. } = self;
+        names[id.index()] = name.into();
+        ids.insert_unique(hasher.hash_one(name), id, |other| hasher.hash_one(names[other.index()].as_bytes()));
         id
     }
 
     /// Whether an id, known or free, is that of a name.
     #[inline]
     pub fn is_name(&self, id: ResourceId, name: &[u8]) -> bool {
-        // A free id has the empty name, which no resource has.
-        // What is left to compare is nothing for most names.
-        let Entry { name: known, end, .. } = &self.entries[id.index()];
-        known.len() == name.len() && *end == end_of(name) && (name.len() <= 8 || **known == *name)
+        self.names[id.index()].is(name)
     }
 
     /// Number of names that are known.
@@ -100,19 +93,19 @@ impl ResourceNames {
 
     /// The name of an id that is known.
     pub fn name(&self, id: ResourceId) -> EscapedName<'_> {
-        EscapedName(&self.entries[id.index()].name)
+        EscapedName(self.names[id.index()].as_bytes())
     }
 
     /// The id of an index, if it is known.
     pub fn id_at(&self, index: usize) -> Option<ResourceId> {
-        let is_known = !self.entries.get(index)?.name.is_empty();
+        let is_known = !self.names.get(index)?.as_bytes().is_empty();
         is_known.then_some(ResourceId(index as u32))
     }
 
     /// Number of ids, known and free: every id's index is below.
     #[inline]
     pub fn id_count(&self) -> usize {
-        self.entries.len()
+        self.names.len()
     }
 
     /// As long as this stays the same, so do the ids of names that are known.
@@ -124,9 +117,7 @@ impl ResourceNames {
     /// No node has the resource any more. It may come to use again.
     #[inline]
     pub fn release(&mut self, id: ResourceId) {
-        if !std::mem::replace(&mut self.entries[id.index()].listed_unused, true) {
-            self.unused.push(id);
-        }
+        self.unused.insert(id);
     }
 
     /// Forgets the released names once they have become too many, unless `is_used` says otherwise.
@@ -147,12 +138,10 @@ impl ResourceNames {
     #[cold]
     fn forget(&mut self, mut is_used: impl FnMut(ResourceId) -> bool) {
         self.generation += 1;
-        for id in self.unused.drain(..) {
-            let entry = &mut self.entries[id.index()];
-            entry.listed_unused = false;
+        for id in std::mem::take(&mut self.unused) {
             if !is_used(id) {
-                let hash = self.hasher.hash_one(&*std::mem::take(&mut entry.name));
-                if let Ok(known) = self.ids.find_entry(hash, |other| *other == id) {
+                let name = std::mem::take(&mut self.names[id.index()]);
+                if let Ok(known) = self.ids.find_entry(self.hasher.hash_one(name.as_bytes()), |other| *other == id) {
                     known.remove();
                 }
                 self.free.push(id);
@@ -163,23 +152,6 @@ impl ResourceNames {
     /// Every known id.
     pub fn iter(&self) -> impl Iterator<Item = ResourceId> + '_ {
         self.ids.iter().copied()
-    }
-}
-
-/// The last eight bytes of a name, and all of a shorter one: names of up to eight bytes and of the same length that
-/// have the same end are the same.
-#[inline]
-fn end_of(name: &[u8]) -> u64 {
-    if let Some(last) = name.last_chunk() {
-        return u64::from_le_bytes(*last);
-    }
-    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
-    }
-    match *name {
-        [] => 0,
-        [first, .., last] => u64::from(first) << 16 | u64::from(name[1]) << 8 | u64::from(last),
-        [only] => u64::from(only),
     }
 }
 
@@ -218,24 +190,8 @@ mod tests {
             names.forget_unused(|id| id == cpu);
         }
         assert_eq!(names.get(b"CPU"), Some(cpu));
-        assert!(names.entries.len() <= UNUSED_MAX + 3, "{} ids", names.entries.len());
+        assert!(names.names.len() <= UNUSED_MAX + 3, "{} ids", names.names.len());
         assert!(names.ids.len() <= UNUSED_MAX + 3, "{} names", names.ids.len());
-    }
-
-    #[test]
-    fn a_name_is_told_from_those_that_differ_in_a_byte() {
-        for length in 1..20 {
-            let name: Vec<u8> = (b'a'..).take(length).collect();
-            let mut names = ResourceNames::default();
-            let id = names.intern(&name);
-            assert!(names.is_name(id, &name));
-            assert!(!names.is_name(id, &name[1..]) && !names.is_name(id, &[&name[..], b"a"].concat()));
-            for place in 0..length {
-                let mut other = name.clone();
-                other[place] ^= 1;
-                assert!(!names.is_name(id, &other), "{length} bytes, the one at {place}");
-            }
-        }
     }
 
     #[test]
