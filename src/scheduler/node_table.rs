@@ -255,7 +255,7 @@ impl NodeTable {
     /// The resources that several nodes may have.
     pub fn common_resources(&self) -> impl Iterator<Item = ResourceId> + '_ {
         let is_small = self.nodes.len() < SMALL_TABLE;
-        let rare = is_small.then(|| self.names.iter().filter(|&id| self.cells.sparse_holders(id).is_some()));
+        let rare = is_small.then(|| self.names.iter().filter(|&id| self.cells.sparse_slots(id).is_some()));
         self.cells.columns().chain(rare.into_iter().flatten())
     }
 
@@ -285,8 +285,8 @@ impl NodeTable {
     /// The nodes that alone may be feasible for a demand, by ascending slot, where the demand has a rare resource.
     #[inline]
     pub fn rare_candidates(&self, demand: &Demand) -> Option<impl ExactSizeIterator<Item = Slot> + '_> {
-        let sparse = demand.entries.iter().filter_map(|&(id, _)| self.cells.sparse_holders(id));
-        sparse.min_by_key(|holders| holders.len()).map(|holders| holders.iter().map(|&(slot, _)| slot))
+        let sparse = demand.entries.iter().filter_map(|&(id, _)| self.cells.sparse_slots(id));
+        sparse.min_by_key(|slots| slots.len()).map(|slots| slots.iter().copied())
     }
 
     /// Sets whether a node takes no new placements. Returns whether it is there.

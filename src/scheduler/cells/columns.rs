@@ -1,8 +1,8 @@
 //! Which resources are columns, as more and fewer nodes have them.
 
-use smallvec::SmallVec;
-
-use super::{Cell, Cells, Place, Scale, Slot};
+use super::facts::Facts;
+use super::{Cell, Cells, Kind, Resource, Slot, Sparse};
+use crate::scheduler::amount::Amount;
 use crate::scheduler::resource_names::ResourceId;
 
 /// Columns at most. A sorted list of as many nodes as a column is for is far slower to change, so this is well above the
@@ -16,83 +16,103 @@ const COLUMNS_STEP: usize = 4;
 const COLUMN_HOLDERS_MIN: usize = 8;
 const COLUMN_NODES_PER_HOLDER: usize = 16;
 
+/// A resource that many nodes have, but for the cells.
+#[derive(Debug, Default, PartialEq)]
+pub struct Column {
+    /// Which it is, if any.
+    pub id: Option<ResourceId>,
+    pub facts: Facts,
+    /// Number of nodes that have it.
+    pub holders: u32,
+    /// The sum of the totals, which may be more than an amount can be.
+    pub capacity: i128,
+}
+
+impl Column {
+    /// A node that lacked it has it. Returns whether the largest total has grown and others have it too.
+    pub fn join(&mut self, cell: Cell) -> bool {
+        self.holders += 1;
+        self.capacity += i128::from(cell.total.units());
+        self.grow(cell.total)
+    }
+
+    /// See [`Cells::grow`].
+    #[inline]
+    pub fn grow(&mut self, total: Amount) -> bool {
+        self.facts.grow(total) && self.holders > 1
+    }
+
+    /// A node that had it loses it. Returns whether it was the last.
+    pub fn leave(&mut self, cell: Cell) -> bool {
+        self.holders -= 1;
+        self.capacity -= i128::from(cell.total.units());
+        self.holders == 0
+    }
+}
+
 impl Cells {
     /// Makes a sparse resource a column once enough nodes have it.
     #[inline]
     pub(super) fn reconsider_place(&mut self, id: ResourceId) {
         let holders = self.holders(id);
-        if holders >= COLUMN_HOLDERS_MIN
-            && holders * COLUMN_NODES_PER_HOLDER >= self.slot_count()
-            && matches!(self.resources[id.index()].place, Place::Sparse(_))
-        {
+        if holders >= COLUMN_HOLDERS_MIN && holders * COLUMN_NODES_PER_HOLDER >= self.slot_count() {
             self.make_column(id);
         }
     }
 
     #[cold]
     fn make_column(&mut self, id: ResourceId) {
-        let Some(column) = self.find_column(self.holders(id)) else { return };
-        let resource = &mut self.resources[id.index()];
-        let Place::Sparse(holders) = std::mem::replace(&mut resource.place, Place::Column(column)) else { return };
-        self.columns[column] = Some(id);
-        self.column_scales[column] = resource.scale;
-        for (slot, cell) in holders {
-            self.rows[slot as usize * self.columns.len() + column] = cell;
-            self.held[slot as usize].sparse.retain(|other| *other != id);
+        let Some(place) = self.find_column(self.holders(id)) else { return };
+        let resource = std::mem::replace(&mut self.resources[id.index()], Resource::Column(place as u8));
+        let Resource::Sparse(sparse) = resource else { return };
+        let (facts, capacity, slots) = (sparse.facts(), sparse.capacity(), sparse.slots());
+        self.columns[place] = Column { id: Some(id), facts, holders: slots.len() as u32, capacity };
+        for &slot in slots {
+            self.rows.set(slot, place, sparse.get(slot));
+            self.held.remove_sparse(slot, id);
         }
     }
 
     /// A column without cells: a free one, a new one, or that of a resource with less than half the holders.
     fn find_column(&mut self, holders: usize) -> Option<usize> {
-        if let Some(column) = self.columns.iter().position(Option::is_none) {
-            return Some(column);
+        if let Some(place) = self.columns.iter().position(|column| column.id.is_none()) {
+            return Some(place);
         }
-        if self.columns.len() < COLUMNS_MAX {
-            return Some(self.widen());
+        let width = self.columns.len();
+        if width < COLUMNS_MAX {
+            self.columns.resize_with(width + COLUMNS_STEP, Column::default);
+            self.rows.widen(self.held.slot_count(), width + COLUMNS_STEP);
+            return Some(width);
         }
-        let holders_of = |id: &Option<ResourceId>| id.map_or(0, |id| self.holders(id));
-        let (column, id) = self.columns.iter().enumerate().min_by_key(|(_, id)| holders_of(id))?;
-        if holders_of(id) * 2 >= holders {
+        let (place, column) = self.columns.iter().enumerate().min_by_key(|(_, column)| column.holders)?;
+        if column.holders as usize * 2 >= holders {
             return None;
         }
-        let id = (*id)?;
-        self.make_sparse(id, column);
-        Some(column)
+        self.make_sparse(place);
+        Some(place)
     }
 
-    fn widen(&mut self) -> usize {
-        let (old, new) = (self.columns.len(), self.columns.len() + COLUMNS_STEP);
-        let mut rows = vec![Cell::default(); self.slot_count() * new];
-        if old > 0 {
-            rows.chunks_exact_mut(new).zip(self.rows.chunks_exact(old)).for_each(|(to, from)| {
-                to[..old].copy_from_slice(from);
-            });
-        }
-        self.rows = rows;
-        self.columns.resize(new, None);
-        self.column_scales.resize(new, Scale::default());
-        old
-    }
-
-    fn make_sparse(&mut self, id: ResourceId, column: usize) {
-        let width = self.columns.len();
-        let mut holders = SmallVec::with_capacity(self.holders(id));
-        for (slot, row) in self.rows.chunks_exact_mut(width).enumerate() {
-            let cell = std::mem::take(&mut row[column]);
+    fn make_sparse(&mut self, place: usize) {
+        let column = std::mem::take(&mut self.columns[place]);
+        let Some(id) = column.id else { return };
+        let mut sparse = Sparse::new(Kind::default());
+        let holders = sparse.list();
+        holders.facts = column.facts;
+        for slot in 0..self.held.slot_count() as Slot {
+            let cell = self.rows.get(slot, place);
             if !cell.is_empty() {
-                holders.push((slot as Slot, cell));
-                self.held[slot].sparse.push(id);
+                self.rows.set(slot, place, Cell::default());
+                holders.push(slot, cell);
+                self.held.push_sparse(slot, id);
             }
         }
-        self.resources[id.index()].place = Place::Sparse(holders);
-        self.columns[column] = None;
+        self.resources[id.index()] = Resource::Sparse(sparse);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::amount::Amount;
     use crate::scheduler::resource_names::ResourceNames;
 
     #[test]
@@ -101,15 +121,16 @@ mod tests {
         let mut cells = Cells::default();
         let cell = Cell::reported(Amount::WHOLE);
         let cpu = names.intern(b"CPU");
+        cells.know(cpu, Kind::default());
         for slot in 0..1_000 {
             let own = names.intern(format!("node:{slot}").as_bytes());
-            cells.know(names.id_count());
+            cells.know(own, Kind::default());
             cells.push_row();
             cells.insert(slot, cpu, cell);
             cells.insert(slot, own, cell);
         }
         cells.check();
-        assert!(cells.sparse_holders(cpu).is_none());
+        assert!(cells.sparse_slots(cpu).is_none());
         assert_eq!(cells.columns.len(), COLUMNS_STEP);
         (0..1_000).for_each(|slot| cells.clear_row(slot, |_| {}));
         assert_eq!(cells.holders(cpu), 0);

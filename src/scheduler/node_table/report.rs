@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use super::demand::keep_last_of_each;
 use super::{Full, NodeEntry, NodeTable, ORDER_MAX};
 use crate::scheduler::amount::Amount;
-use crate::scheduler::cells::{Cell, Cells, Overwritten, Slot};
+use crate::scheduler::cells::{Cell, Cells, Kind, Overwritten, Slot};
 use crate::scheduler::policy::MEMORY;
 use crate::scheduler::resource_names::ResourceId;
 use crate::wire::NodeId;
@@ -208,21 +208,15 @@ impl NodeTable {
             }
         }
         let id = self.names.intern(name);
-        self.cells.know(self.names.id_count());
-        if MEMORY.contains(&name) {
-            self.cells.set_memory(id);
-        }
-        if self.unit_resources.contains(name) {
-            self.cells.set_unit(id);
-        }
+        self.cells.know(id, Kind::new(MEMORY.contains(&name), self.unit_resources.contains(name)));
         Ok(id)
     }
 
     /// The share that every holder has of a resource has changed.
     #[cold]
     pub(super) fn shares_changed(&mut self, id: ResourceId) {
-        match self.cells.sparse_holders(id) {
-            Some(holders) => holders.iter().for_each(|&(slot, _)| self.changes.mark(slot)),
+        match self.cells.sparse_slots(id) {
+            Some(slots) => slots.iter().for_each(|&slot| self.changes.mark(slot)),
             None => self.changes.mark_all(),
         }
     }
