@@ -20,6 +20,7 @@ use crate::scheduler::view::ViewOptions;
 use crate::server::service::{Output, Service};
 use crate::telemetry::counters::RequestCounters;
 use crate::telemetry::server::ServerTelemetry;
+use crate::wire::NodeId;
 use crate::wire::extension::{Code, reply};
 use crate::wire::reply::Reply;
 use crate::wire::request::{Request, RequestError};
@@ -132,6 +133,9 @@ impl SchedulerService {
         message: &[u8],
         telemetry: &ServerTelemetry,
     ) -> (Answer<'_>, Option<Refusal>) {
+        if let Some(reply) = self.schedule_again(session, message) {
+            return (Answer::Version1(reply), None);
+        }
         match Request::parse(message) {
             Ok(Request::Extension(request)) => {
                 let refusal = self.run_extension(session, request, telemetry);
@@ -147,6 +151,16 @@ impl SchedulerService {
                 (answer, Some(refusal))
             }
         }
+    }
+
+    /// Carries out a schedule that was asked for before, byte for byte, which most are: it need not be parsed. `None` of another
+    /// message.
+    #[inline]
+    fn schedule_again(&mut self, session: &mut Session, message: &[u8]) -> Option<Reply> {
+        let list = Request::list_of_schedule(message)?;
+        let Session::Private(Some(view)) = session else { return None };
+        let placed = view.schedule_again(list, &self.options.view)?;
+        Some(reply_to_schedule(placed.ok().map(|placement| placement.node), &mut self.counters))
     }
 
     /// A malformed message is the first of its connection like any other, but for a malformed hello: that one may be
@@ -187,16 +201,7 @@ impl SchedulerService {
                     Some((view, member)) => view.schedule(member, demand, options).ok(),
                     None => session.private_view(options).schedule(demand, options).ok(),
                 };
-                match placed.map(|placement| placement.node) {
-                    Some(node) => {
-                        self.counters.placed += 1;
-                        (Reply::Placed { node }, None)
-                    }
-                    None => {
-                        self.counters.not_placed += 1;
-                        (Reply::Refused, None)
-                    }
-                }
+                (reply_to_schedule(placed.map(|placement| placement.node), &mut self.counters), None)
             }
             Request::AddNode { node, resources } => {
                 self.counters.added += 1;
@@ -215,6 +220,20 @@ impl SchedulerService {
                 (Reply::Done, None)
             }
             Request::Extension(_) => (Reply::Refused, None),
+        }
+    }
+}
+
+#[inline]
+fn reply_to_schedule(placed: Option<NodeId>, counters: &mut RequestCounters) -> Reply {
+    match placed {
+        Some(node) => {
+            counters.placed += 1;
+            Reply::Placed { node }
+        }
+        None => {
+            counters.not_placed += 1;
+            Reply::Refused
         }
     }
 }

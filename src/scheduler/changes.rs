@@ -1,27 +1,45 @@
-//! Which nodes have changed, in order, so that whatever is derived from nodes can catch up.
+//! Which nodes have changed, and in which order, so that whatever is derived from nodes can catch up.
 
 use super::cells::Slot;
 
 /// A position in the sequence of changes.
 pub type Position = u64;
 
-/// Changes that are remembered at least. A reader that is further behind starts over.
-const REMEMBERED_MIN: usize = 64;
-
-/// Remembers the latest changes: as many as there are nodes, about, since a reader that missed more is better off
+/// Changes that a reader may be behind at least. One that is further behind than this, and than there are nodes, is better off
 /// starting over.
+const BEHIND_MIN: u64 = 64;
+
+/// No slot.
+const NONE: Slot = Slot::MAX;
+
+/// The latest change of each slot, in a list: a slot that changes goes to its front, so that a reader meets each slot once,
+/// and none that it has seen.
 ///
-/// Invariant: the change at position `p` in `end - ring.len()..end` is `ring[p % ring.len()]`.
-#[derive(Debug, Default)]
+/// Invariant: along the list from `newest`, `latest` descends.
+#[derive(Debug)]
 pub struct Changes {
-    ring: Vec<Slot>,
+    by_slot: Vec<Change>,
+    newest: Slot,
     end: Position,
-    /// For each slot the position behind its latest change.
-    latest: Vec<Position>,
     /// Readers that have not read up to here start over.
     valid_from: Position,
     /// How far any reader has read.
     read: Position,
+}
+
+/// The latest change of a slot.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    /// The position behind it; 0 of a slot that is not in the list.
+    latest: Position,
+    newer: Slot,
+    older: Slot,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self { by_slot: Vec::new(), newest: NONE, end: 0, valid_from: 0, read: 0 }
+    }
 }
 
 impl Changes {
@@ -35,7 +53,7 @@ impl Changes {
     /// differs.
     #[inline]
     pub fn latest(&self, slot: Slot) -> Position {
-        self.latest[slot as usize]
+        self.by_slot[slot as usize].latest
     }
 
     /// Says that readers read up to the end.
@@ -47,17 +65,34 @@ impl Changes {
     /// A slot has changed.
     #[inline]
     pub fn mark(&mut self, slot: Slot) {
-        // A node that is placed on, removed and added before anybody looks has changed once.
-        if self.end > self.read && self.latest.get(slot as usize) == Some(&self.end) {
+        if slot != self.newest {
+            self.move_to_front(slot);
+        } else if self.end > self.read {
+            // A node that is placed on, removed and added before anybody looks has changed once.
             return;
         }
-        if self.latest.len() <= slot as usize {
-            self.grow(slot as usize + 1);
-        }
-        let mask = self.ring.len() - 1;
-        self.ring[self.end as usize & mask] = slot;
         self.end += 1;
-        self.latest[slot as usize] = self.end;
+        self.by_slot[slot as usize].latest = self.end;
+    }
+
+    #[inline]
+    fn move_to_front(&mut self, slot: Slot) {
+        if self.by_slot.len() <= slot as usize {
+            self.by_slot.resize(slot as usize + 1, Change { latest: 0, newer: NONE, older: NONE });
+        }
+        let Change { newer, older, .. } = self.by_slot[slot as usize];
+        if let Some(change) = self.by_slot.get_mut(newer as usize) {
+            change.older = older;
+        }
+        if let Some(change) = self.by_slot.get_mut(older as usize) {
+            change.newer = newer;
+        }
+        if let Some(change) = self.by_slot.get_mut(self.newest as usize) {
+            change.newer = slot;
+        }
+        let change = &mut self.by_slot[slot as usize];
+        (change.newer, change.older) = (NONE, self.newest);
+        self.newest = slot;
     }
 
     /// Every slot has changed.
@@ -70,25 +105,15 @@ impl Changes {
     /// have changed.
     #[inline]
     pub fn since(&self, position: Position) -> Option<impl Iterator<Item = Slot> + '_> {
-        if position < self.valid_from || self.end - position > self.ring.len() as u64 {
+        let behind_max = BEHIND_MIN.max(self.by_slot.len() as u64);
+        if position < self.valid_from || self.end - position > behind_max {
             return None;
         }
-        let mask = self.ring.len().saturating_sub(1);
-        Some((position..self.end).filter_map(move |change| {
-            let slot = self.ring[change as usize & mask];
-            (self.latest[slot as usize] == change + 1).then_some(slot)
+        let mut slot = self.newest;
+        Some(std::iter::from_fn(move || {
+            let change = self.by_slot.get(slot as usize).filter(|change| change.latest > position)?;
+            Some(std::mem::replace(&mut slot, change.older))
         }))
-    }
-
-    #[cold]
-    fn grow(&mut self, slots: usize) {
-        self.latest.resize(slots, 0);
-        let remembered = slots.next_power_of_two().max(REMEMBERED_MIN);
-        if remembered > self.ring.len() {
-            // What the ring holds would be at other places in the new one. Growth is rare.
-            self.ring = vec![0; remembered];
-            self.mark_all();
-        }
     }
 }
 
@@ -107,7 +132,7 @@ mod tests {
         let start = changes.end();
         assert_eq!(since(&changes, start), Some(vec![]));
         [0, 1, 0, 0].into_iter().for_each(|slot| changes.mark(slot));
-        assert_eq!(since(&changes, start), Some(vec![1, 0]));
+        assert_eq!(since(&changes, start), Some(vec![0, 1]));
         assert_eq!(since(&changes, start + 2), Some(vec![0]));
     }
 
@@ -132,7 +157,7 @@ mod tests {
             changes.set_read();
             changes.mark(0);
         };
-        (0..REMEMBERED_MIN).for_each(|_| mark(&mut changes));
+        (0..BEHIND_MIN).for_each(|_| mark(&mut changes));
         assert_eq!(since(&changes, start), Some(vec![0]));
         mark(&mut changes);
         assert_eq!(since(&changes, start), None);
@@ -146,8 +171,7 @@ mod tests {
         changes.mark_all();
         assert_eq!(since(&changes, start), None);
         assert_eq!(since(&changes, changes.end()), Some(vec![]));
-        let start = changes.end();
-        changes.mark(REMEMBERED_MIN as Slot);
-        assert_eq!(since(&changes, start), None, "the ring has grown");
+        changes.mark(1_000);
+        assert_eq!(since(&changes, changes.end() - 1), Some(vec![1_000]));
     }
 }

@@ -221,17 +221,24 @@ impl NodeTable {
     #[inline]
     pub fn settle(&mut self) {
         self.finish_removal();
+        if self.policy.has_node_term() {
+            self.settle_terms();
+        }
+        self.changes.set_read();
+        #[cfg(debug_assertions)]
+        for (slot, node) in (0..).zip(&self.nodes) {
+            assert_eq!(node.term, self.policy.node_term(&self.cells, slot));
+        }
+    }
+
+    #[inline]
+    fn settle_terms(&mut self) {
         let term = |slot: Slot| self.policy.node_term(&self.cells, slot);
         match self.changes.since(self.settled) {
             Some(slots) => slots.for_each(|slot| self.nodes[slot as usize].term = term(slot)),
             None => (0..).zip(&mut self.nodes).for_each(|(slot, node)| node.term = term(slot)),
         }
         self.settled = self.changes.end();
-        self.changes.set_read();
-        #[cfg(debug_assertions)]
-        for (slot, node) in (0..).zip(&self.nodes) {
-            assert_eq!(node.term, self.policy.node_term(&self.cells, slot));
-        }
     }
 
     /// Number of slots, vacant or not.

@@ -69,7 +69,8 @@ pub struct Definition {
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
-    node_term: fn(&Cells, Slot) -> NodeTerm,
+    /// The part of the score that depends on the node alone, if there is one.
+    node_term: Option<fn(&Cells, Slot) -> NodeTerm>,
     score: fn(&Policy, &Scoring<'_>, Node<'_>) -> f32,
     /// Whether the score is the first value of the node term and nothing else.
     scores_by_term: bool,
@@ -159,7 +160,13 @@ impl Policy {
     /// The part of the scores that depends on a node alone. The same for the same resources in any order.
     #[inline]
     pub fn node_term(&self, cells: &Cells, slot: Slot) -> NodeTerm {
-        (self.definition.node_term)(cells, slot)
+        self.definition.node_term.map_or(NodeTerm::default(), |term| term(cells, slot))
+    }
+
+    /// Whether a part of the scores depends on a node alone.
+    #[inline]
+    pub fn has_node_term(&self) -> bool {
+        self.definition.node_term.is_some()
     }
 
     /// How good it is to place the demand on the node. Never NaN.

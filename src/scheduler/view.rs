@@ -198,25 +198,40 @@ impl View {
         self.commit(decision, options.strict)
     }
 
-    /// Decides by the cache of ranks where there is a rank for the demand.
+    /// As [`View::schedule`] for a list of resources that was placed before, byte for byte, and so need not be read again; `None` where
+    /// it is not known.
     #[inline]
+    pub fn schedule_again(&mut self, list: &[u8], options: &ViewOptions) -> Option<Result<Placement<'_>, Unplaced>> {
+        self.table.settle();
+        let class = self.cache.recall(list, self.table.names().generation())?;
+        Some(match self.decide_for(class) {
+            Ok(decision) => self.commit(decision, options.strict),
+            Err(unplaced) => Err(unplaced),
+        })
+    }
+
+    /// Decides by the cache of ranks where there is a rank for the demand.
     fn decide(&mut self, resources: Resources<'_>) -> Result<Decision, Unplaced> {
         self.table.settle();
         let names_generation = self.table.names().generation();
-        let class = match self.cache.recall(resources.as_bytes(), names_generation) {
-            Some(class) => class,
-            None => {
-                self.table.resolve(resources, &mut self.demand).map_err(|_| self.why_infeasible())?;
-                let is_cached =
-                    self.demand.entries().len() <= CACHED_ENTRIES_MAX && !self.table.limits().memory.is_reached();
-                if self.is_rare() || !is_cached {
-                    let candidates = self.table.rare_candidates(&self.demand).map(|candidates| candidates.len());
-                    self.looked_at(candidates.unwrap_or(self.table.slot_count()));
-                    return self.decide_once();
-                }
-                self.cache.remember(resources.as_bytes(), names_generation, &self.demand, self.table.slot_count())
-            }
-        };
+        if let Some(class) = self.cache.recall(resources.as_bytes(), names_generation) {
+            return self.decide_for(class);
+        }
+        self.table.resolve(resources, &mut self.demand).map_err(|_| self.why_infeasible())?;
+        let is_cached = self.demand.entries().len() <= CACHED_ENTRIES_MAX && !self.table.limits().memory.is_reached();
+        if self.is_rare() || !is_cached {
+            let candidates = self.table.rare_candidates(&self.demand).map(|candidates| candidates.len());
+            self.looked_at(candidates.unwrap_or(self.table.slot_count()));
+            return self.decide_once();
+        }
+        let slots = self.table.slot_count();
+        let class = self.cache.remember(resources.as_bytes(), names_generation, &self.demand, slots);
+        self.decide_for(class)
+    }
+
+    /// Decides by the ranks for a demand.
+    #[inline]
+    fn decide_for(&mut self, class: ClassIndex) -> Result<Decision, Unplaced> {
         let Some(highest) = self.cache.highest(class, &self.table) else { return Err(self.why_infeasible()) };
         let demand = self.cache.demand(class);
         self.check_highest(highest, demand);

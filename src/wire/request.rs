@@ -121,6 +121,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The list of resources that a schedule asks for, unchecked; `None` of another message.
+    #[inline]
+    pub fn list_of_schedule(message: &[u8]) -> Option<&[u8]> {
+        message.split_first().filter(|&(&code, _)| code == SCHEDULE).map(|(_, list)| list)
+    }
+
     /// Kept apart, so that it costs the requests of version 1 nothing.
     #[cold]
     fn parse_extension(code: u8, body: &'a [u8]) -> Result<Self, RequestError> {

@@ -14,7 +14,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "binpack",
         summary: "learns which demands are common, and keeps what is scarce usable for them",
-        node_term: none,
+        node_term: None,
         score: binpack,
         scores_by_term: false,
         selection: Selection::Highest,
@@ -23,7 +23,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "stranded",
         summary: "learns which resources are scarce, and strands least of them",
-        node_term: none,
+        node_term: None,
         score: stranded,
         scores_by_term: false,
         selection: Selection::Highest,
@@ -32,7 +32,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "fragmentation",
         summary: "learns which demands are common, and fragments the scarcest resource least",
-        node_term: none,
+        node_term: None,
         score: fragmentation,
         scores_by_term: false,
         selection: Selection::Highest,
@@ -41,7 +41,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "best-fit",
         summary: "the node with the least left over, so that large nodes stay whole",
-        node_term: best_fit,
+        node_term: Some(best_fit),
         score: term,
         scores_by_term: true,
         selection: Selection::Highest,
@@ -50,7 +50,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "spread",
         summary: "the least allocated node, over all its resources",
-        node_term: free_of_total,
+        node_term: Some(free_of_total),
         score: spread,
         scores_by_term: false,
         selection: Selection::Highest,
@@ -59,7 +59,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "balanced",
         summary: "the node whose free resources are most alike to the demand in their proportions",
-        node_term: free_square,
+        node_term: Some(free_square),
         score: balanced,
         scores_by_term: false,
         selection: Selection::Highest,
@@ -68,7 +68,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "hybrid",
         summary: "as Ray does: pack up to a threshold (--spread-threshold), then spread; ties at random",
-        node_term: none,
+        node_term: None,
         score: hybrid,
         scores_by_term: false,
         selection: Selection::RandomOfTop,
@@ -77,7 +77,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "shortest-queue",
         summary: "the node with the fewest placements since its last report",
-        node_term: none,
+        node_term: None,
         score: shortest_queue,
         scores_by_term: false,
         selection: Selection::Highest,
@@ -86,7 +86,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "first-fit",
         summary: "the first node that fits",
-        node_term: none,
+        node_term: None,
         score: term,
         scores_by_term: true,
         selection: Selection::Highest,
@@ -95,7 +95,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "round-robin",
         summary: "the next node that fits",
-        node_term: none,
+        node_term: None,
         score: term,
         scores_by_term: true,
         selection: Selection::Next,
@@ -104,7 +104,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "random",
         summary: "any node that fits (--seed)",
-        node_term: none,
+        node_term: None,
         score: term,
         scores_by_term: true,
         selection: Selection::Random,
@@ -113,7 +113,7 @@ pub static DEFINITIONS: [Definition; 12] = [
     Definition {
         name: "power-of-two",
         summary: "the less allocated of two nodes at random (--seed)",
-        node_term: free_of_total,
+        node_term: Some(free_of_total),
         score: least_loaded,
         scores_by_term: false,
         selection: Selection::RandomPair,
@@ -134,11 +134,7 @@ fn sum(cells: &Cells, slot: Slot, value: impl Fn(Share) -> f32) -> f32 {
     parts as f32 / PARTS
 }
 
-fn none(_: &Cells, _: Slot) -> NodeTerm {
-    [0.0; 2]
-}
-
-/// The first value of the node term. That of [`none`] is the same on every node, so that the [`Selection`] alone decides:
+/// The first value of the node term. Where there is none it is the same on every node, so that the [`Selection`] alone decides:
 ///
 /// - `first-fit`: the lowest slot, which is the node that was reported first. Source: Johnson et al., "Worst-Case Performance Bounds
 ///   for Simple One-Dimensional Packing Algorithms", 1974.
