@@ -196,7 +196,7 @@ impl NodeTable {
     #[inline]
     pub fn node(&self, slot: Slot) -> Option<Node<'_>> {
         let entry = &self.nodes[slot as usize];
-        entry.is_there.then_some(Node { table: self, slot, id: entry.id, term: entry.term, outlook: None })
+        entry.is_there.then_some(Node { table: self, slot, id: entry.id, term: entry.term })
     }
 
     /// The node term of a slot; any where it is vacant.

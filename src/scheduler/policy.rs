@@ -19,16 +19,8 @@ use super::profile::{Asked, Outlook, Profile, Vector};
 pub struct Scoring<'a> {
     pub demand: &'a Demand,
     pub profile: &'a Profile,
-    /// What the demand asks for of the profile's resources.
-    asked: Asked,
-}
-
-impl<'a> Scoring<'a> {
-    /// Scores of nodes for a demand by a profile.
-    #[inline]
-    pub fn new(demand: &'a Demand, profile: &'a Profile) -> Self {
-        Self { demand, profile, asked: profile.asked(demand) }
-    }
+    /// What the demand [asks for](Profile::asked) of the profile's resources.
+    pub asked: &'a Asked,
 }
 
 /// The part of a score that depends on the node alone.
@@ -71,12 +63,19 @@ pub struct Definition {
     pub summary: &'static str,
     /// The part of the score that depends on the node alone, if there is one.
     node_term: Option<fn(&Cells, Slot) -> NodeTerm>,
-    score: fn(&Policy, &Scoring<'_>, Node<'_>) -> f32,
+    score: Score,
     /// Whether the score is the first value of the node term and nothing else.
     scores_by_term: bool,
     selection: Selection,
-    /// What scores depend on of a profile of what was seen and a node alone; `None` where they depend on no profile.
-    learned_term: Option<fn(&Profile, &Vector, Node<'_>) -> NodeTerm>,
+}
+
+/// How good it is to place a demand on a node.
+#[derive(Debug)]
+enum Score {
+    /// By the two alone.
+    Direct(fn(&Policy, &Scoring<'_>, Node<'_>) -> f32),
+    /// By a profile of what was seen, too. What of it does not depend on the demand is the term of the node's outlook.
+    Learned { term: fn(&Profile, &Vector, Node<'_>) -> NodeTerm, score: fn(&Scoring<'_>, &Outlook, Node<'_>) -> f32 },
 }
 
 /// The parameters that policies have.
@@ -146,15 +145,23 @@ impl Policy {
     /// Whether its scores depend on the profile of what was seen.
     #[inline]
     pub fn learns(&self) -> bool {
-        self.definition.learned_term.is_some()
+        matches!(self.definition.score, Score::Learned { .. })
     }
 
     /// What a profile says of a node, whatever the demand.
-    #[inline]
     pub fn outlook(&self, profile: &Profile, node: Node<'_>) -> Outlook {
-        let free = profile.free(node);
-        let term = self.definition.learned_term.map_or([0.0; 2], |term| term(profile, &free, node));
-        Outlook { free, term }
+        let mut outlook = Outlook::default();
+        self.look_out(profile, node, &mut outlook);
+        outlook
+    }
+
+    /// Brings an outlook by the same profile up to date, be it that of another node.
+    #[inline]
+    pub fn look_out(&self, profile: &Profile, node: Node<'_>, outlook: &mut Outlook) {
+        outlook.set_free(profile, node);
+        if let Score::Learned { term, .. } = self.definition.score {
+            outlook.term = term(profile, &outlook.free, node);
+        }
     }
 
     /// The part of the scores that depends on a node alone. The same for the same resources in any order.
@@ -174,6 +181,18 @@ impl Policy {
     /// The node is feasible; it is free unless the task would queue there.
     #[inline]
     pub fn score(&self, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-        (self.definition.score)(self, scoring, node)
+        match self.definition.score {
+            Score::Direct(score) => score(self, scoring, node),
+            Score::Learned { score, .. } => score(scoring, &self.outlook(scoring.profile, node), node),
+        }
+    }
+
+    /// The same where the node's outlook by the profile is known, if the policy learns.
+    #[inline]
+    pub fn score_by(&self, scoring: &Scoring<'_>, outlook: &Outlook, node: Node<'_>) -> f32 {
+        match self.definition.score {
+            Score::Direct(score) => score(self, scoring, node),
+            Score::Learned { score, .. } => score(scoring, outlook, node),
+        }
     }
 }

@@ -32,16 +32,69 @@ const PROSPECT_DIFFERENCE_MIN: f32 = 0.25;
 /// One value for each resource of a profile; 0 beyond them.
 pub type Vector = [f32; RESOURCES_MAX];
 
-/// What a demand asks for of each resource of a profile.
-pub type Asked = [Amount; RESOURCES_MAX];
+/// What a demand asks for of the resources of a profile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// The places of the resources that it asks for, and how much of each; the first `count` of both.
+    places: [u8; RESOURCES_MAX],
+    amounts: [Amount; RESOURCES_MAX],
+    count: usize,
+    /// Whether it asks for these alone.
+    is_all: bool,
+}
+
+impl Asked {
+    #[inline]
+    fn iter(&self) -> impl Iterator<Item = (usize, Amount)> {
+        let entries = self.places.iter().zip(&self.amounts).take(self.count);
+        // The remainder tells the compiler that the place is one.
+        entries.map(|(&place, &amount)| (usize::from(place) % RESOURCES_MAX, amount))
+    }
+}
 
 /// What a profile says of a node, whatever the demand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outlook {
     /// What is free there of each resource.
+    amounts: [Amount; RESOURCES_MAX],
+    /// The same in units; less than nothing is nothing.
     pub free: Vector,
     /// The policy's part of a score.
     pub term: NodeTerm,
+    /// Whether the node is free for whatever the free amounts are enough for.
+    is_plain: bool,
+}
+
+impl Outlook {
+    /// Sets what is free on a node of the resources of a profile; beyond them nothing was free before.
+    #[inline]
+    pub fn set_free(&mut self, profile: &Profile, node: Node<'_>) {
+        self.is_plain = !node.is_draining() && !node.has_units_apart();
+        let places = self.amounts.iter_mut().zip(&mut self.free);
+        for ((amount, units), resource) in places.zip(&profile.resources) {
+            let cell = node.cell(resource.id);
+            *amount = cell.free();
+            *units = units_of(*amount);
+            self.is_plain &= *amount <= cell.total;
+        }
+    }
+
+    /// Whether the node is known to be free for a demand. Where it is not known, it may be.
+    #[inline]
+    pub fn is_free_for(&self, asked: &Asked) -> bool {
+        let is_known = self.is_plain && asked.is_all && asked.count > 0;
+        is_known && asked.iter().all(|(place, amount)| amount <= self.amounts[place])
+    }
+
+    /// What would be free with a demand placed there.
+    #[inline]
+    pub fn free_after(&self, asked: &Asked) -> Vector {
+        let mut after = self.free;
+        for (place, amount) in asked.iter() {
+            after[place] = units_of(self.amounts[place].saturating_sub(amount));
+        }
+        after
+    }
 }
 
 /// A resource that matters.
@@ -56,23 +109,23 @@ struct Resource {
     capacity: f32,
     /// 1 / the most that any node has of it, in units.
     largest_inverse: f32,
-    /// What the formulas need of these.
-    factors: Factors,
 }
 
-/// What each formula multiplies a free amount with.
+/// What each formula multiplies free amounts with.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Factors {
-    /// `1 / D`, how many typical tasks it is enough for; infinite where they do not ask for it.
-    tasks: f32,
+    /// `1 / D`, how many typical tasks it is enough for; 0 where they do not ask for it.
+    tasks: Vector,
+    /// Where they do not ask for it, it is enough for infinitely many; else 0.
+    unasked: Vector,
     /// `N s / C`.
-    stranded: f32,
+    stranded: Vector,
     /// `s / m`.
-    leftover: f32,
+    leftover: Vector,
 }
 
-/// Kinds that are compared at once.
-const LANES: usize = 8;
+/// Kinds that are compared at once; as many as a [`Vector`] has values.
+const LANES: usize = RESOURCES_MAX;
 
 /// Kinds of tasks with a weight each, in groups of lanes: by resource what each kind asks for, so that one resource is
 /// compared with several kinds at once. Lanes without a kind have no weight.
@@ -96,6 +149,7 @@ struct Group {
 pub struct Profile {
     /// The scarcest first, then the others that were asked for, then those that were not.
     resources: Vec<Resource>,
+    factors: Factors,
     nodes: f32,
     /// 1 / what an average node has of the scarcest resource, in units.
     node_share: f32,
@@ -153,32 +207,18 @@ impl Profile {
     }
 
     /// What a demand asks for of each resource.
-    #[inline]
     pub fn asked(&self, demand: &Demand) -> Asked {
         let mut asked = Asked::default();
-        asked.iter_mut().zip(&self.resources).for_each(|(asked, resource)| *asked = demand.amount(resource.id));
-        asked
-    }
-
-    /// What is free on a node.
-    #[inline]
-    pub fn free(&self, node: Node<'_>) -> Vector {
-        let mut free = [0.0; RESOURCES_MAX];
-        let resources = free.iter_mut().zip(&self.resources);
-        resources.for_each(|(free, resource)| *free = units_of(node.cell(resource.id).free()));
-        free
-    }
-
-    /// What would be free on a node with a demand placed where `free` is free.
-    #[inline]
-    pub fn free_after(&self, free: &Vector, node: Node<'_>, asked: &Asked) -> Vector {
-        let mut after = *free;
-        for ((after, resource), &asked) in after.iter_mut().zip(&self.resources).zip(asked) {
-            if asked != Amount::ZERO {
-                *after = units_of(node.cell(resource.id).free().saturating_sub(asked));
+        for (place, resource) in (0..).zip(self.resources.iter().take(RESOURCES_MAX)) {
+            let amount = demand.amount(resource.id);
+            if amount != Amount::ZERO {
+                asked.places[asked.count] = place;
+                asked.amounts[asked.count] = amount;
+                asked.count += 1;
             }
         }
-        after
+        asked.is_all = asked.count == demand.entries().len();
+        asked
     }
 
     /// What is free of the units of the scarcest resource on a node, with a demand placed there or as it is, if it comes in units
@@ -198,15 +238,14 @@ impl Profile {
     /// what the average task that asks for the scarcest resource could never use there.
     #[inline]
     pub fn stranded(&self, free: &Vector) -> f32 {
-        let (mut sum, mut tasks) = (0.0, f32::INFINITY);
-        for (Resource { factors, .. }, free) in self.resources.iter().zip(free) {
-            sum += factors.stranded * free;
-            // Infinity times zero is no number, and less than none.
-            let enough_for = factors.tasks * free;
-            tasks = if enough_for < tasks { enough_for } else { tasks };
+        let Factors { tasks, unasked, stranded, .. } = &self.factors;
+        let mut enough_for = product(tasks, free);
+        for (enough_for, unasked) in enough_for.iter_mut().zip(unasked) {
+            *enough_for += unasked;
         }
-        let tasks = if tasks.is_finite() { tasks } else { 0.0 };
-        sum - tasks * self.typical_stranded
+        let least = least(&enough_for);
+        let tasks = if least.is_finite() { least } else { 0.0 };
+        sum(&product(stranded, free)) - tasks * self.typical_stranded
     }
 
     /// How likely it is, from 0 to 1, that a node is whole again that is kept from small tasks: 0 where no task has left, or the
@@ -219,8 +258,7 @@ impl Profile {
     /// What is left over of scarce resources: `Σ_k s_k f_k / m_k`.
     #[inline]
     pub fn leftover(&self, free: &Vector) -> f32 {
-        let left = self.resources.iter().zip(free);
-        left.map(|(resource, free)| resource.factors.leftover * free).sum()
+        sum(&product(&self.factors.leftover, free))
     }
 
     /// Fragmentation of a node where `free` is free: `f_q` of the scarcest resource q times the share of demands
@@ -254,11 +292,43 @@ fn units_of(free: Amount) -> f32 {
     free.units().max(0) as f32
 }
 
+/// Products, all at once: loops of a fixed length become vector instructions.
+#[inline]
+fn product(one: &Vector, other: &Vector) -> Vector {
+    let mut product = Vector::default();
+    for place in 0..RESOURCES_MAX {
+        product[place] = one[place] * other[place];
+    }
+    product
+}
+
+/// All values as one, by halves.
+#[inline]
+fn folded(values: &Vector, fold: impl Fn(f32, f32) -> f32) -> f32 {
+    let (mut four, mut two) = ([0.0; RESOURCES_MAX / 2], [0.0; RESOURCES_MAX / 4]);
+    for place in 0..four.len() {
+        four[place] = fold(values[place], values[place + four.len()]);
+    }
+    for place in 0..two.len() {
+        two[place] = fold(four[place], four[place + two.len()]);
+    }
+    fold(two[0], two[1])
+}
+
+#[inline]
+fn sum(values: &Vector) -> f32 {
+    folded(values, |one, other| one + other)
+}
+
+#[inline]
+fn least(values: &Vector) -> f32 {
+    folded(values, |one, other| if one < other { one } else { other })
+}
+
 impl Resource {
     fn of(table: &NodeTable, id: ResourceId) -> Self {
         let capacity = table.capacity(id) as f32;
-        let (largest_inverse, factors) = (table.largest_inverse(id), Factors::default());
-        Self { id, scarcity: 0.0, typical: 0.0, capacity, largest_inverse, factors }
+        Self { id, scarcity: 0.0, typical: 0.0, capacity, largest_inverse: table.largest_inverse(id) }
     }
 }
 
@@ -307,7 +377,7 @@ impl Kinds {
                 *unfit += f32::from_bits(lacks & weight.to_bits());
             }
         }
-        unfit.into_iter().sum()
+        sum(&unfit)
     }
 
     fn weight(&self, index: usize) -> f32 {

@@ -338,10 +338,9 @@ impl View {
 
     /// Decides on the demand at hand without the cache.
     fn decide_once(&self) -> Result<Decision, Unplaced> {
-        let scoring = self.scoring(&self.demand);
         let highest = match self.table.rare_candidates(&self.demand) {
-            Some(slots) => highest_of(&self.table, scoring, slots),
-            None => highest_of(&self.table, scoring, 0..self.table.slot_count() as Slot),
+            Some(slots) => self.highest_of(&self.demand, slots),
+            None => self.highest_of(&self.demand, 0..self.table.slot_count() as Slot),
         };
         let (rank, slot) = highest.ok_or_else(|| self.why_infeasible())?;
         self.check_highest((rank, slot), &self.demand);
@@ -353,17 +352,15 @@ impl View {
     fn check_highest(&self, highest: (Rank, Slot), demand: &Demand) {
         let slots = 0..self.table.slot_count() as Slot;
         if !self.table.policy().learns() {
-            debug_assert_eq!(Some(highest), highest_of(&self.table, self.scoring(demand), slots));
+            debug_assert_eq!(Some(highest), self.highest_of(demand, slots));
         }
     }
 
-    fn scoring<'a>(&'a self, demand: &'a Demand) -> Scoring<'a> {
-        Scoring::new(demand, self.cache.profile())
+    /// The slot with the highest rank of some that ascend, ranked one by one.
+    fn highest_of(&self, demand: &Demand, slots: impl Iterator<Item = Slot>) -> Option<(Rank, Slot)> {
+        let (table, profile) = (&self.table, self.cache.profile());
+        let scoring = Scoring { demand, profile, asked: &profile.asked(demand) };
+        let ranked = slots.filter_map(|slot| Some((Rank::of(table.policy(), &scoring, table.node(slot)?)?, slot)));
+        ranked.reduce(|best, other| if other.0 > best.0 { other } else { best })
     }
-}
-
-/// The slot with the highest rank of some that ascend.
-fn highest_of(table: &NodeTable, scoring: Scoring<'_>, slots: impl Iterator<Item = Slot>) -> Option<(Rank, Slot)> {
-    let ranked = slots.filter_map(|slot| Some((Rank::of(table.policy(), &scoring, table.node(slot)?)?, slot)));
-    ranked.reduce(|best, other| if other.0 > best.0 { other } else { best })
 }

@@ -158,7 +158,7 @@ impl<'a> Gang<'a> {
 
     /// The nodes that take placements and have a demand in total, the highest rank first, ties by slot.
     fn ranked(&self, demand: &Demand) -> Vec<(Rank, Slot)> {
-        let scoring = Scoring::new(demand, self.profile);
+        let scoring = Scoring { demand, profile: self.profile, asked: &self.profile.asked(demand) };
         let rank = |slot| Some((Rank::of(self.table.policy(), &scoring, self.table.node(slot)?)?, slot));
         let mut ranked: Vec<(Rank, Slot)> = match self.table.rare_candidates(demand) {
             Some(slots) => slots.filter_map(rank).collect(),

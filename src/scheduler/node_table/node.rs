@@ -3,7 +3,6 @@
 use super::{Demand, NodeTable};
 use crate::scheduler::cells::{Cell, Slot};
 use crate::scheduler::policy::{NodeTerm, Share};
-use crate::scheduler::profile::Outlook;
 use crate::scheduler::rank::Fit;
 use crate::scheduler::resource_names::ResourceId;
 use crate::scheduler::units::Units;
@@ -16,7 +15,6 @@ pub struct Node<'a> {
     pub(super) slot: Slot,
     pub(super) id: NodeId,
     pub(super) term: NodeTerm,
-    pub(super) outlook: Option<&'a Outlook>,
 }
 
 impl<'a> Node<'a> {
@@ -64,8 +62,14 @@ impl<'a> Node<'a> {
                 fit = Fit::Queues;
             }
         }
-        let can_host = self.table.nodes[self.slot as usize].units.is_none() || self.can_units_host(demand);
+        let can_host = !self.has_units_apart() || self.can_units_host(demand);
         if can_host { fit } else { Fit::Queues }
+    }
+
+    /// Whether units of its resources are not as the sums of what is free say, so that a demand for units may not fit all the same.
+    #[inline]
+    pub fn has_units_apart(self) -> bool {
+        self.table.nodes[self.slot as usize].units.is_some()
     }
 
     /// Whether the units of those resources that come in units can host what is asked of them.
@@ -84,21 +88,6 @@ impl<'a> Node<'a> {
     #[inline]
     pub fn term(self) -> NodeTerm {
         self.term
-    }
-
-    /// The node together with what a profile says of it.
-    #[inline]
-    pub fn with_outlook<'o>(self, outlook: &'o Outlook) -> Node<'o>
-    where
-        'a: 'o,
-    {
-        Node { outlook: Some(outlook), ..self }
-    }
-
-    /// What a profile says of it, where that is known.
-    #[inline]
-    pub fn outlook(self) -> Option<&'a Outlook> {
-        self.outlook
     }
 
     /// What it has of a resource.

@@ -3,7 +3,7 @@
 //! In the formulas, of a node: `f` what is free, `c` what it has in total; of the demand: `r`; `m` the most that
 //! any node of the view has reported in total; a subscript `k` is a resource.
 
-use super::{Definition, NodeTerm, Policy, Scoring, Selection, Share};
+use super::{Definition, NodeTerm, Policy, Score, Scoring, Selection, Share};
 use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::{Cell, Cells, Slot};
 use crate::scheduler::node_table::Node;
@@ -15,109 +15,97 @@ pub static DEFINITIONS: [Definition; 12] = [
         name: "binpack",
         summary: "learns which demands are common, and keeps what is scarce usable for them",
         node_term: None,
-        score: binpack,
+        score: Score::Learned { term: binpack_before, score: binpack },
         scores_by_term: false,
         selection: Selection::Highest,
-        learned_term: Some(binpack_before),
     },
     Definition {
         name: "stranded",
         summary: "learns which resources are scarce, and strands least of them",
         node_term: None,
-        score: stranded,
+        score: Score::Learned { term: stranded_before, score: stranded },
         scores_by_term: false,
         selection: Selection::Highest,
-        learned_term: Some(stranded_before),
     },
     Definition {
         name: "fragmentation",
         summary: "learns which demands are common, and fragments the scarcest resource least",
         node_term: None,
-        score: fragmentation,
+        score: Score::Learned { term: fragmentation_before, score: fragmentation },
         scores_by_term: false,
         selection: Selection::Highest,
-        learned_term: Some(fragmentation_before),
     },
     Definition {
         name: "best-fit",
         summary: "the node with the least left over, so that large nodes stay whole",
         node_term: Some(best_fit),
-        score: term,
+        score: Score::Direct(term),
         scores_by_term: true,
         selection: Selection::Highest,
-        learned_term: None,
     },
     Definition {
         name: "spread",
         summary: "the least allocated node, over all its resources",
         node_term: Some(free_of_total),
-        score: spread,
+        score: Score::Direct(spread),
         scores_by_term: false,
         selection: Selection::Highest,
-        learned_term: None,
     },
     Definition {
         name: "balanced",
         summary: "the node whose free resources are most alike to the demand in their proportions",
         node_term: Some(free_square),
-        score: balanced,
+        score: Score::Direct(balanced),
         scores_by_term: false,
         selection: Selection::Highest,
-        learned_term: None,
     },
     Definition {
         name: "hybrid",
         summary: "as Ray does: pack up to a threshold (--spread-threshold), then spread; ties at random",
         node_term: None,
-        score: hybrid,
+        score: Score::Direct(hybrid),
         scores_by_term: false,
         selection: Selection::RandomOfTop,
-        learned_term: None,
     },
     Definition {
         name: "shortest-queue",
         summary: "the node with the fewest placements since its last report",
         node_term: None,
-        score: shortest_queue,
+        score: Score::Direct(shortest_queue),
         scores_by_term: false,
         selection: Selection::Highest,
-        learned_term: None,
     },
     Definition {
         name: "first-fit",
         summary: "the first node that fits",
         node_term: None,
-        score: term,
+        score: Score::Direct(term),
         scores_by_term: true,
         selection: Selection::Highest,
-        learned_term: None,
     },
     Definition {
         name: "round-robin",
         summary: "the next node that fits",
         node_term: None,
-        score: term,
+        score: Score::Direct(term),
         scores_by_term: true,
         selection: Selection::Next,
-        learned_term: None,
     },
     Definition {
         name: "random",
         summary: "any node that fits (--seed)",
         node_term: None,
-        score: term,
+        score: Score::Direct(term),
         scores_by_term: true,
         selection: Selection::Random,
-        learned_term: None,
     },
     Definition {
         name: "power-of-two",
         summary: "the less allocated of two nodes at random (--seed)",
         node_term: Some(free_of_total),
-        score: least_loaded,
+        score: Score::Direct(least_loaded),
         scores_by_term: false,
         selection: Selection::RandomPair,
-        learned_term: None,
     },
 ];
 
@@ -166,9 +154,8 @@ const BINPACK_LEFTOVER: [f32; 2] = [0.04, 0.09];
 /// for large tasks, which else are blocked.
 ///
 /// Source: this project's own, measured with `replay`. F builds on [`fragmentation`], L on [`best_fit`].
-fn binpack(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let (profile, before) = (scoring.profile, before(policy, scoring, node));
-    let after = profile.free_after(&before.free, node, &scoring.asked);
+fn binpack(scoring: &Scoring<'_>, before: &Outlook, _: Node<'_>) -> f32 {
+    let (profile, after) = (scoring.profile, before.free_after(scoring.asked));
     let fragmented = before.term[0] - profile.common_fragmentation(&after);
     let stranded = before.term[1] - profile.stranded(&after);
     let weight = |[without, with]: [f32; 2]| without + (with - without) * profile.prospect();
@@ -182,9 +169,8 @@ fn binpack_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
 /// `ΔW - 0.001 L`: see [`binpack`]. L only decides between equals.
 ///
 /// Source: this project's own.
-fn stranded(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let (profile, before) = (scoring.profile, before(policy, scoring, node));
-    let after = profile.free_after(&before.free, node, &scoring.asked);
+fn stranded(scoring: &Scoring<'_>, before: &Outlook, _: Node<'_>) -> f32 {
+    let (profile, after) = (scoring.profile, before.free_after(scoring.asked));
     before.term[0] - profile.stranded(&after) - 0.001 * profile.leftover(&after)
 }
 
@@ -202,9 +188,8 @@ const FRAGMENTATION_STEPS: f32 = 128.0;
 /// Source: fragmentation gradient descent of Weng et al., "Beware of Fragmentation", USENIX ATC'23, for any resource
 /// that is scarcest. Its simulator ranks by whole numbers from 0 to 100 of a sigmoid of ΔF, which are steps of 0.04
 /// GPUs where ΔF is small: as many as here on its nodes of 5.1 GPUs on average.
-fn fragmentation(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let (profile, before) = (scoring.profile, before(policy, scoring, node));
-    let after = profile.free_after(&before.free, node, &scoring.asked);
+fn fragmentation(scoring: &Scoring<'_>, before: &Outlook, node: Node<'_>) -> f32 {
+    let (profile, after) = (scoring.profile, before.free_after(scoring.asked));
     let units_after = profile.scarcest_units(node, Some(scoring.demand));
     let gain = before.term[0] - profile.fragmentation(&after, units_after.as_ref());
     (gain * FRAGMENTATION_STEPS).round()
@@ -212,12 +197,6 @@ fn fragmentation(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 
 
 fn fragmentation_before(profile: &Profile, free: &Vector, node: Node<'_>) -> NodeTerm {
     [profile.fragmentation(free, profile.scarcest_units(node, None).as_ref()), 0.0]
-}
-
-/// What the profile says of a node before the placement, which may be known.
-#[inline]
-fn before(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> Outlook {
-    node.outlook().copied().unwrap_or_else(|| policy.outlook(scoring.profile, node))
 }
 
 /// Best fit: `-Σ_k (f_k - r_k) / m_k`, over all resources of the node but memory, which there is plenty of where CPUs and
@@ -352,7 +331,7 @@ mod tests {
         table.settle();
         let count = Count { demand: &seen_resolved, count: 1 };
         let profile = Profile::new(&table, if policy.learns() { vec![count] } else { vec![] }.into_iter());
-        let scoring = Scoring::new(&resolved, &profile);
+        let scoring = Scoring { demand: &resolved, profile: &profile, asked: &profile.asked(&resolved) };
         table.nodes().map(|node| policy.score(&scoring, node)).collect()
     }
 
@@ -466,7 +445,8 @@ mod tests {
             table.resolve(on_wire(TOTAL), &mut demand).expect("known resources");
             table.settle();
             let profile = Profile::new(&table, [Count { demand: &demand, count: 1 }].into_iter());
-            let score = policy.score(&Scoring::new(&demand, &profile), table.node(0).expect("it is there"));
+            let scoring = Scoring { demand: &demand, profile: &profile, asked: &profile.asked(&demand) };
+            let score = policy.score(&scoring, table.node(0).expect("it is there"));
             assert!(!score.is_nan(), "{}", definition.name);
         }
     }

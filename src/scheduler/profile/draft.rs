@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Count, Factors, KINDS_MAX, Profile, RESOURCES_MAX, Resource, SCARCEST, units_of};
+use super::{Count, KINDS_MAX, Profile, RESOURCES_MAX, Resource, SCARCEST, units_of};
 use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::Slot;
 use crate::scheduler::node_table::{Demand, NodeTable};
@@ -287,14 +287,15 @@ impl Draft {
     }
 
     fn find_factors(&mut self) {
-        let Profile { resources, nodes, typical_stranded, .. } = &mut self.profile;
-        for resource in resources {
-            resource.factors = Factors {
-                tasks: 1.0 / resource.typical,
-                stranded: *nodes * resource.scarcity / resource.capacity,
-                leftover: resource.scarcity * resource.largest_inverse,
-            };
-            *typical_stranded += resource.factors.stranded * resource.typical;
+        let Profile { resources, factors, nodes, typical_stranded, .. } = &mut self.profile;
+        factors.unasked = [f32::INFINITY; RESOURCES_MAX];
+        for (place, resource) in resources.iter().enumerate() {
+            if resource.typical > 0.0 {
+                (factors.tasks[place], factors.unasked[place]) = (1.0 / resource.typical, 0.0);
+            }
+            factors.stranded[place] = *nodes * resource.scarcity / resource.capacity;
+            factors.leftover[place] = resource.scarcity * resource.largest_inverse;
+            *typical_stranded += factors.stranded[place] * resource.typical;
         }
     }
 }

@@ -7,8 +7,8 @@ use super::renewal::Renewal;
 use crate::scheduler::cells::Slot;
 use crate::scheduler::changes::Position;
 use crate::scheduler::node_table::{Demand, NodeTable};
-use crate::scheduler::policy::Selection;
-use crate::scheduler::profile::Profile;
+use crate::scheduler::policy::{Scoring, Selection};
+use crate::scheduler::profile::{Asked, Profile};
 use crate::scheduler::rank::Rank;
 use crate::scheduler::rank_tree::RankTree;
 
@@ -37,6 +37,8 @@ pub struct Class {
     /// By slot, its rank by the profile.
     pub ranks: RankTree,
     pub profile: Rc<Profile>,
+    /// What the demand asks for of the profile's resources.
+    asked: Asked,
     /// Slots below are ranked.
     ranked: usize,
     /// Changes up to here are in the ranks.
@@ -66,9 +68,14 @@ impl Class {
     /// Takes ranks of all slots by a newer profile.
     pub fn take_ranks(&mut self, ranks: &mut RankTree, profile: &Rc<Profile>, count: u64) {
         std::mem::swap(&mut self.ranks, ranks);
-        self.profile.clone_from(profile);
+        self.set_profile(profile);
         self.ranked = self.ranks.len();
         self.count_ranked = count;
+    }
+
+    fn set_profile(&mut self, profile: &Rc<Profile>) {
+        self.profile.clone_from(profile);
+        self.asked = profile.asked(&self.demand);
     }
 
     /// Brings the ranks that there are up to date with the nodes, and what there is of newer ones.
@@ -84,7 +91,8 @@ impl Class {
         let has_room = self.ranked > 0 && self.ranks.extend_to(table.slot_count());
         match changes.since(self.seen).filter(|_| has_room) {
             Some(slots) => {
-                let mut ranker = Ranker::new(table, &self.demand, &self.profile, outlooks);
+                let scoring = Scoring { demand: &self.demand, profile: &self.profile, asked: &self.asked };
+                let mut ranker = Ranker::new(table, scoring, outlooks);
                 changed.clear();
                 changed.extend(slots.map(|slot| (slot, ranker.rank(slot))));
                 // In a loop of its own the processor fetches several entries of the tree at once.
@@ -95,7 +103,7 @@ impl Class {
                 }
             }
             None => {
-                self.profile.clone_from(outlooks.profile());
+                self.set_profile(outlooks.profile());
                 if let Some(renewal) = renewal {
                     renewal.stop();
                 }
@@ -122,7 +130,8 @@ impl Class {
             false => RANKED_PER_DECISION,
         };
         let end = slot_count.min(self.ranked + count);
-        let mut ranker = Ranker::new(table, &self.demand, &self.profile, outlooks);
+        let scoring = Scoring { demand: &self.demand, profile: &self.profile, asked: &self.asked };
+        let mut ranker = Ranker::new(table, scoring, outlooks);
         self.ranks.set_range(self.ranked, (self.ranked..end).map(|slot| ranker.rank(slot as Slot)));
         self.ranked = end;
         let scores_max = if policy.learns() { 0 } else { usize::MAX };

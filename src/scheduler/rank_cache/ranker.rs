@@ -5,24 +5,28 @@ use std::rc::Rc;
 
 use crate::scheduler::cells::Slot;
 use crate::scheduler::changes::Position;
-use crate::scheduler::node_table::{Demand, Node, NodeTable};
+use crate::scheduler::node_table::{Node, NodeTable};
 use crate::scheduler::policy::Scoring;
 use crate::scheduler::profile::{Outlook, Profile};
 use crate::scheduler::rank::{Rank, Tier};
 
-/// The newest profile and what it says of nodes, as far as it was asked: a node that has changed is ranked for every class.
+/// Nodes whose outlooks are kept, at most, a power of two: more than change between two times that a demand is asked for.
+const OUTLOOKS_MAX: usize = 128;
+
+/// The newest profile and what it says of the nodes that were looked at last: a node that has changed is ranked for every
+/// class.
 #[derive(Debug, Default)]
 pub struct Outlooks {
     profile: Rc<Profile>,
-    /// Tells the profile from those before.
-    serial: u64,
-    by_slot: Vec<Dated>,
+    /// The outlook of a slot is at its remainder, if it is there.
+    kept: Vec<Dated>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Dated {
-    /// The serial of the profile and the latest change of the node that it is by.
-    date: (u64, Position),
+    slot: Slot,
+    /// The latest change of the slot that the outlook is by. No slot has one at 0.
+    date: Position,
     outlook: Outlook,
 }
 
@@ -36,21 +40,34 @@ impl Outlooks {
     /// A new profile takes the place of the one before.
     pub fn start_over(&mut self, profile: Profile) {
         self.profile = Rc::new(profile);
-        self.serial += 1;
+        self.kept.clear();
     }
 
     #[inline]
     fn of(&mut self, table: &NodeTable, node: Node<'_>) -> &Outlook {
-        let slot = node.slot() as usize;
-        if self.by_slot.len() <= slot {
-            self.by_slot.resize_with(table.slot_count(), Dated::default);
-        }
-        let date = (self.serial, table.changes().latest(node.slot()));
-        let dated = &mut self.by_slot[slot];
-        if dated.date != date {
-            *dated = Dated { date, outlook: table.policy().outlook(&self.profile, node) };
+        let slot = node.slot();
+        let place = slot as usize & (self.kept.len() - 1);
+        let dated = &mut self.kept[place];
+        let date = table.changes().latest(slot);
+        if (dated.slot, dated.date) != (slot, date) {
+            (dated.slot, dated.date) = (slot, date);
+            table.policy().look_out(&self.profile, node, &mut dated.outlook);
         }
         &dated.outlook
+    }
+
+    /// Makes room for the outlooks of a table with so many slots.
+    #[inline]
+    fn make_room(&mut self, slots: usize) {
+        if self.kept.len() < slots && self.kept.len() < OUTLOOKS_MAX {
+            self.grow(slots);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, slots: usize) {
+        self.kept.clear();
+        self.kept.resize_with(slots.next_power_of_two().min(OUTLOOKS_MAX), Dated::default);
     }
 }
 
@@ -65,20 +82,27 @@ pub struct Ranker<'a> {
 impl<'a> Ranker<'a> {
     /// A ranker by a profile.
     #[inline]
-    pub fn new(table: &'a NodeTable, demand: &'a Demand, profile: &'a Rc<Profile>, outlooks: &'a mut Outlooks) -> Self {
-        let is_newest = table.policy().learns() && Rc::ptr_eq(profile, &outlooks.profile);
-        Self { table, scoring: Scoring::new(demand, profile), outlooks: is_newest.then_some(outlooks) }
+    pub fn new(table: &'a NodeTable, scoring: Scoring<'a>, outlooks: &'a mut Outlooks) -> Self {
+        let is_newest = table.policy().learns() && std::ptr::eq(scoring.profile, &*outlooks.profile);
+        let outlooks = is_newest.then(|| {
+            outlooks.make_room(table.slot_count());
+            outlooks
+        });
+        Self { table, scoring, outlooks }
     }
 
     /// The rank of a slot.
     #[inline]
     pub fn rank(&mut self, slot: Slot) -> Option<Rank> {
         let node = self.table.node(slot)?;
-        let node = match &mut self.outlooks {
-            Some(outlooks) => node.with_outlook(outlooks.of(self.table, node)),
-            None => node,
+        let (policy, scoring) = (self.table.policy(), &self.scoring);
+        let Some(outlooks) = &mut self.outlooks else { return Rank::of(policy, scoring, node) };
+        let outlook = outlooks.of(self.table, node);
+        let tier = match outlook.is_free_for(scoring.asked) {
+            true => Tier::FREE,
+            false => Tier::of(scoring.demand, node)?,
         };
-        Rank::of(self.table.policy(), &self.scoring, node)
+        Some(Rank::new(tier, policy.score_by(scoring, outlook, node)))
     }
 
     /// The highest rank of `best` and of slots that ascend and come behind it. Once `scores_max` nodes have been scored, only

@@ -7,6 +7,7 @@ use super::class::{Class, ranked_per_decision};
 use super::ranker::{Outlooks, Ranker};
 use crate::scheduler::cells::Slot;
 use crate::scheduler::node_table::{Demand, NodeTable};
+use crate::scheduler::policy::Scoring;
 use crate::scheduler::profile::Profile;
 use crate::scheduler::rank::Rank;
 use crate::scheduler::rank_tree::RankTree;
@@ -56,7 +57,8 @@ impl Renewal {
         demand: &Demand,
         changed: &[(Slot, Option<Rank>)],
     ) {
-        let mut ranker = Ranker::new(table, demand, &self.profile, outlooks);
+        let scoring = Scoring { demand, profile: &self.profile, asked: &self.profile.asked(demand) };
+        let mut ranker = Ranker::new(table, scoring, outlooks);
         for &(slot, _) in changed.iter().filter(|(slot, _)| (*slot as usize) < self.done) {
             self.ranks.set(slot, ranker.rank(slot));
         }
@@ -71,7 +73,9 @@ impl Renewal {
             self.done = 0;
         }
         let end = slot_count.min(self.done + RENEWED_PER_DECISION.min(ranked_per_decision(&self.profile)));
-        let mut ranker = Ranker::new(table, &class.demand, &self.profile, outlooks);
+        let scoring =
+            Scoring { demand: &class.demand, profile: &self.profile, asked: &self.profile.asked(&class.demand) };
+        let mut ranker = Ranker::new(table, scoring, outlooks);
         // What the tree still has of a class before is overwritten to its end.
         self.ranks.set_range(self.done, (self.done..end).map(|slot| ranker.rank(slot as Slot)));
         self.done = end;

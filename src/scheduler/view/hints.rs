@@ -79,7 +79,7 @@ impl View {
             true => Cow::Owned(self.cache.make_profile(&self.table)),
             false => Cow::Borrowed(self.cache.profile()),
         };
-        let scoring = Scoring::new(&self.demand, &profile);
+        let scoring = Scoring { demand: &self.demand, profile: &profile, asked: &profile.asked(&self.demand) };
         let rank = |slot| Rank::of(policy, &scoring, self.table.node_under(policy, slot)?);
         slots.filter_map(|slot| Some((rank(slot)?, slot))).collect()
     }
