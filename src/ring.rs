@@ -154,6 +154,23 @@ impl Ring {
         Ok(())
     }
 
+    /// Appends the first `length` of `bytes`. How many there are is known when this is compiled, so that no function is called to copy
+    /// them.
+    ///
+    /// # Errors
+    /// When there is no memory for all of `bytes`; nothing is appended then.
+    #[inline]
+    pub fn append_first<const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+        length: usize,
+        pool: &mut Pool,
+    ) -> Result<(), OutOfMemory> {
+        self.room(N, pool)?[..N].copy_from_slice(bytes);
+        self.produce(length.min(N));
+        Ok(())
+    }
+
     /// Gives the storage back if nothing waits.
     #[inline]
     pub fn rest(&mut self, pool: &mut Pool) {

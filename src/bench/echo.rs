@@ -40,9 +40,9 @@ impl Service for EchoService {
     #[inline]
     fn execute(&mut self, (): &mut (), message: &[u8], output: &mut Output<'_>) -> Option<Refusal> {
         match message.first() {
-            Some(&request::SCHEDULE) => output.append(Reply::Placed { node: NodeId(0) }.to_frame().as_bytes()),
+            Some(&request::SCHEDULE) => output.append_reply(Reply::Placed { node: NodeId(0) }),
             Some(&SCHEDULE_MANY) => output.append(self.schedule_many(message)),
-            _ => output.append(Reply::Done.to_frame().as_bytes()),
+            _ => output.append_reply(Reply::Done),
         }
         None
     }

@@ -253,7 +253,7 @@ impl Service for SchedulerService {
     fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal> {
         let (answer, refusal) = self.run(session, message, output.telemetry());
         match answer {
-            Answer::Version1(reply) => output.append(reply.to_frame().as_bytes()),
+            Answer::Version1(reply) => output.append_reply(reply),
             Answer::Extension(frame) => output.append(frame),
         }
         self.work += session.take_looked_at(&mut self.shared) / NODES_PER_REQUEST;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::execute::Refusal;
 use crate::ring::{Pool, Ring};
 use crate::telemetry::server::ServerTelemetry;
+use crate::wire::reply::Reply;
 
 /// Answers the messages of connections.
 pub trait Service {
@@ -71,6 +72,14 @@ impl<'a> Output<'a> {
     #[inline]
     pub fn append(&mut self, frame: &[u8]) {
         self.out_of_memory |= self.ring.append(frame, self.pool).is_err();
+    }
+
+    /// Appends a reply of version 1.
+    #[inline]
+    pub fn append_reply(&mut self, reply: Reply) {
+        let frame = reply.to_frame();
+        let (bytes, length) = frame.padded();
+        self.out_of_memory |= self.ring.append_first(bytes, length, self.pool).is_err();
     }
 
     /// Bytes of replies that wait.

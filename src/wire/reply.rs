@@ -39,6 +39,12 @@ impl ReplyFrame {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
+
+    /// The bytes of the frame, and others behind them up to the length of the longest.
+    #[inline]
+    pub fn padded(&self) -> (&[u8; FRAME_LENGTH_MAX], usize) {
+        (&self.bytes, self.length)
+    }
 }
 
 impl Reply {
