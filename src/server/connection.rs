@@ -65,6 +65,8 @@ pub struct Connection<S> {
     ended: bool,
     /// The last turn spent its budget: the input may hold whole frames.
     unfinished: bool,
+    /// Why the connection ends once the replies are sent.
+    fault: Option<CloseReason>,
     /// The last turn has brought the peer forward: it took a whole frame, or the socket took replies that waited.
     has_progressed: bool,
     /// The peer has sent something.
@@ -96,6 +98,7 @@ impl<S> Connection<S> {
             end_announced: false,
             ended: false,
             unfinished: false,
+            fault: None,
             has_progressed: false,
             is_heard: false,
             owes_frame,
@@ -149,23 +152,43 @@ impl<S> Connection<S> {
         self.session
     }
 
-    /// One turn: at most one read, the requests that it completes, one write.
-    ///
-    /// While replies wait for the socket nothing is read or executed, so that a peer that sends and does not read
-    /// stops itself and its buffers stay bounded.
-    #[inline]
+    /// One turn: [what comes in](Self::receive), then [what goes out](Self::send).
     pub fn turn<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Turn
     where
         V: Service<Session = S>,
     {
-        match self.try_turn(service, shared) {
-            Ok(turn) => turn,
-            Err(CloseReason::EndOfStream | CloseReason::Lost(_)) if !self.is_heard => Turn::Close(CloseReason::Unused),
-            Err(reason) => Turn::Close(reason),
+        let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
+        let received = self.receive(service, Shared { pool, telemetry, log_limits, frame_length_max });
+        received.unwrap_or_else(|| self.send(pool))
+    }
+
+    /// The first half of a turn: at most one read, and the requests that it completes. The replies are yet to be
+    /// [sent](Self::send), where the turn does not end with this.
+    ///
+    /// While replies wait for the socket nothing is read or executed, so that a peer that sends and does not read
+    /// stops itself and its buffers stay bounded.
+    #[inline]
+    pub fn receive<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Option<Turn>
+    where
+        V: Service<Session = S>,
+    {
+        self.try_receive(service, shared).unwrap_or_else(|reason| Some(self.close(reason)))
+    }
+
+    /// The second half of a turn: one write.
+    #[inline]
+    pub fn send(&mut self, pool: &mut Pool) -> Turn {
+        self.try_send(pool).unwrap_or_else(|reason| self.close(reason))
+    }
+
+    fn close(&self, reason: CloseReason) -> Turn {
+        match reason {
+            CloseReason::EndOfStream | CloseReason::Lost(_) if !self.is_heard => Turn::Close(CloseReason::Unused),
+            reason => Turn::Close(reason),
         }
     }
 
-    fn try_turn<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Result<Turn, CloseReason>
+    fn try_receive<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Result<Option<Turn>, CloseReason>
     where
         V: Service<Session = S>,
     {
@@ -174,17 +197,25 @@ impl<S> Connection<S> {
         if self.is_write_blocked() {
             self.has_progressed = self.flush(pool)?;
             if self.is_write_blocked() {
-                return Ok(Turn::Wait);
+                return Ok(Some(Turn::Wait));
             }
         }
         if self.readable && !self.unfinished && !self.fill(pool, log_limits)? {
             self.rest(pool);
-            return Ok(Turn::Nothing);
+            return Ok(Some(Turn::Nothing));
         }
-        let executed = self.execute(service, Shared { pool, telemetry, log_limits, frame_length_max });
+        self.fault = self.execute(service, Shared { pool, telemetry, log_limits, frame_length_max }).err();
+        // Another connection may take the storage while it is in the cache.
+        self.input.rest(pool);
+        Ok(None)
+    }
+
+    fn try_send(&mut self, pool: &mut Pool) -> Result<Turn, CloseReason> {
         // What was answered before a fault is still sent.
         self.flush(pool)?;
-        executed?;
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         if self.is_write_blocked() {
             return Ok(Turn::Wait);
         }

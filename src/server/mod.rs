@@ -4,9 +4,9 @@
 //! [`service::Service`]: the scheduler, or the do-nothing peer it is measured against.
 //!
 //! Events are edge-triggered. An event marks its connection readable and gives it a turn: one read, the requests
-//! it completes, one write ([`connection`]). A connection that has more to do after its turn gets the next one
-//! when all others had theirs. Tokens carry a generation, so that an event meant for a closed connection does not
-//! reach a new one in its place.
+//! it completes, one write ([`connection`]). The writes of several connections follow one another. A connection that has
+//! more to do after its turn gets the next one when all others had theirs. Tokens carry a generation, so that an event
+//! meant for a closed connection does not reach a new one in its place.
 //!
 //! Peers that do not finish what they have begun are closed after a time ([`waits`]). The server judges by its own time:
 //! where it did not run for a while (a stopped process, a suspended machine), everybody's time begins anew.
@@ -54,6 +54,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Rounds in a row that must have served one connection alone before a loop that polls without sleeping asks its socket.
 const ALONE_ROUNDS: u32 = 8;
+
+/// Connections whose replies are written one after the other once all have been answered. Clients often share a process: it is
+/// woken once for all of them, which takes longer than a decision, and the first of them waits some microseconds more.
+const SENT_TOGETHER_MAX: usize = 16;
 
 /// How often that connection's socket is asked before the others are looked at: they wait some microseconds for it.
 const ALONE_READS: u32 = 16;
@@ -107,6 +111,8 @@ pub struct Server<V: Service> {
     queue: Vec<Token>,
     /// The memory of the last round's queue.
     queue_spare: Vec<Token>,
+    /// Connections whose replies are to be written in this round.
+    unsent: Vec<Token>,
     /// When this round began.
     now: Instant,
     /// What connections are waited for.
@@ -165,6 +171,7 @@ impl<V: Service> Server<V> {
             generation: 0,
             queue: Vec::new(),
             queue_spare: Vec::new(),
+            unsent: Vec::new(),
             now: Instant::now(),
             waits: Waits::new(limits.timeouts),
             service_paused_until: None,
@@ -268,12 +275,15 @@ impl<V: Service> Server<V> {
                 token => self.connection_event(token, event),
             }
         }
+        // Those that wait have sent much: the others' replies do not wait for them.
+        self.send_all();
         for token in waiting.drain(..) {
             if let Some(connection) = self.connection(token) {
                 connection.queued = false;
-                self.turn(token);
+                self.turn_together(token);
             }
         }
+        self.send_all();
         self.queue_spare = waiting;
         self.accept();
     }
@@ -292,21 +302,70 @@ impl<V: Service> Server<V> {
         }
         // One that waits for its turn has it in this round anyway.
         if !connection.queued {
-            self.turn(token);
+            self.turn_together(token);
         }
     }
 
     /// Gives a connection a turn. Returns whether it had something to do.
     #[inline]
     fn turn(&mut self, token: Token) -> bool {
-        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return false };
+        match self.receive(token) {
+            Some(turn) => self.end_turn(token, turn),
+            None => self.send(token),
+        }
+    }
+
+    /// Gives a connection a turn of which the write comes later in the round, together with those of others.
+    #[inline]
+    fn turn_together(&mut self, token: Token) {
+        match self.receive(token) {
+            Some(turn) => {
+                self.end_turn(token, turn);
+            }
+            None => {
+                self.unsent.push(token);
+                if self.unsent.len() == SENT_TOGETHER_MAX {
+                    self.send_all();
+                }
+            }
+        }
+    }
+
+    /// Writes what connections were answered.
+    fn send_all(&mut self) {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        for token in unsent.drain(..) {
+            self.send(token);
+        }
+        self.unsent = unsent;
+    }
+
+    /// The first half of a connection's turn.
+    #[inline]
+    fn receive(&mut self, token: Token) -> Option<Turn> {
+        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return Some(Turn::Nothing) };
         let shared = Shared {
             pool: &mut self.pool,
             telemetry: &mut self.telemetry,
             log_limits: &mut self.log_limits,
             frame_length_max: self.limits.frame_length_max,
         };
-        let turn = connection.turn(&mut self.service, shared);
+        connection.receive(&mut self.service, shared)
+    }
+
+    /// The second half.
+    #[inline]
+    fn send(&mut self, token: Token) -> bool {
+        let Self { connections, pool, .. } = self;
+        let connection = connections.get_mut(token.0 & KEY_MASK).filter(|connection| connection.token == token);
+        let Some(turn) = connection.map(|connection| connection.send(pool)) else { return false };
+        self.end_turn(token, turn)
+    }
+
+    /// Does what a connection needs next. Returns whether it had something to do.
+    #[inline]
+    fn end_turn(&mut self, token: Token, turn: Turn) -> bool {
+        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return false };
         if connection.has_progressed() {
             self.waits.end(token.0 & KEY_MASK);
         }
