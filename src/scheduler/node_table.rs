@@ -6,7 +6,7 @@ mod placements;
 mod report;
 mod update;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::BuildHasher;
 
@@ -93,20 +93,18 @@ struct NodeEntry {
     id: NodeId,
     /// Whether the slot is neither vacant nor about to be.
     is_there: bool,
-    /// Placements since the last report.
-    queued: u32,
-    /// See [`Node::term`].
-    term: NodeTerm,
     /// Takes no new placements.
     draining: bool,
-    /// Where the units of its unit resources are not as the sum of what is free says.
-    units: Option<Box<UnitsApart>>,
+    /// Whether units of its resources are not as the sums of what is free say.
+    has_units_apart: bool,
+    /// Placements since the last report.
+    queued: u32,
 }
 
 impl NodeEntry {
     /// The entry of a node without placements.
     fn of(id: NodeId) -> Self {
-        Self { id, is_there: true, queued: 0, term: NodeTerm::default(), draining: false, units: None }
+        Self { id, is_there: true, draining: false, has_units_apart: false, queued: 0 }
     }
 }
 
@@ -123,6 +121,10 @@ pub struct NodeTable {
     names: ResourceNames,
     cells: Cells,
     nodes: Vec<NodeEntry>,
+    /// See [`Node::term`]. By slot, as far as they are settled; none where the policy has no node term.
+    terms: Vec<NodeTerm>,
+    /// Of the nodes that have units apart.
+    units_apart: HashMap<Slot, UnitsApart, RandomState>,
     /// The slots of nodes, by the hash of their ids, which are in the entries alone.
     slots: HashTable<Slot>,
     hasher: RandomState,
@@ -149,6 +151,8 @@ impl NodeTable {
             names: ResourceNames::default(),
             cells: Cells::default(),
             nodes: Vec::new(),
+            terms: Vec::new(),
+            units_apart: HashMap::default(),
             slots: HashTable::new(),
             hasher: RandomState::default(),
             leaving: None,
@@ -196,13 +200,13 @@ impl NodeTable {
     #[inline]
     pub fn node(&self, slot: Slot) -> Option<Node<'_>> {
         let entry = &self.nodes[slot as usize];
-        entry.is_there.then_some(Node { table: self, slot, id: entry.id, term: entry.term })
+        entry.is_there.then_some(Node { table: self, slot, id: entry.id, term: self.term(slot) })
     }
 
     /// The node term of a slot; any where it is vacant.
     #[inline]
     pub fn term(&self, slot: Slot) -> NodeTerm {
-        self.nodes[slot as usize].term
+        self.terms.get(slot as usize).copied().unwrap_or_default()
     }
 
     /// The node in a slot with the node term of any policy; `None` where the slot is vacant.
@@ -226,17 +230,18 @@ impl NodeTable {
         }
         self.changes.set_read();
         #[cfg(debug_assertions)]
-        for (slot, node) in (0..).zip(&self.nodes) {
-            assert_eq!(node.term, self.policy.node_term(&self.cells, slot));
+        for slot in 0..self.slot_count() as Slot {
+            assert_eq!(self.term(slot), self.policy.node_term(&self.cells, slot));
         }
     }
 
     #[inline]
     fn settle_terms(&mut self) {
+        self.terms.resize(self.nodes.len(), NodeTerm::default());
         let term = |slot: Slot| self.policy.node_term(&self.cells, slot);
         match self.changes.since(self.settled) {
-            Some(slots) => slots.for_each(|slot| self.nodes[slot as usize].term = term(slot)),
-            None => (0..).zip(&mut self.nodes).for_each(|(slot, node)| node.term = term(slot)),
+            Some(slots) => slots.for_each(|slot| self.terms[slot as usize] = term(slot)),
+            None => (0..).zip(&mut self.terms).for_each(|(slot, kept)| *kept = term(slot)),
         }
         self.settled = self.changes.end();
     }
@@ -366,6 +371,7 @@ impl NodeTable {
                     assert!(is_vacant && self.vacant.contains(&slot));
                 }
                 assert!(is_unreserved || node.queued > 0);
+                assert_eq!(node.has_units_apart, self.units_apart.contains_key(&slot));
             }
         }
     }

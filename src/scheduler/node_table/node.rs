@@ -69,7 +69,7 @@ impl<'a> Node<'a> {
     /// Whether units of its resources are not as the sums of what is free say, so that a demand for units may not fit all the same.
     #[inline]
     pub fn has_units_apart(self) -> bool {
-        self.table.nodes[self.slot as usize].units.is_some()
+        self.table.nodes[self.slot as usize].has_units_apart
     }
 
     /// Whether the units of those resources that come in units can host what is asked of them.

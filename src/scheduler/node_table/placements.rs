@@ -68,7 +68,7 @@ impl NodeTable {
                 self.names.release(id);
             }
         }
-        self.nodes[slot as usize].units = None;
+        self.forget_units_apart(slot);
     }
 
     /// Whether more of a demand may be reserved on a node than an amount can tell.
@@ -144,24 +144,36 @@ impl NodeTable {
     }
 
     pub(super) fn units_apart(&self, slot: Slot, id: ResourceId) -> Option<Units> {
-        let apart = self.nodes[slot as usize].units.as_deref()?;
+        let has_apart = self.nodes[slot as usize].has_units_apart;
+        let apart = has_apart.then(|| self.units_apart.get(&slot)).flatten()?;
         apart.iter().find(|(other, _)| *other == id).map(|&(_, units)| units)
     }
 
     /// Remembers the units of a node if the sum does not say the same.
     pub(super) fn set_units(&mut self, slot: Slot, id: ResourceId, units: Units) {
         let is_apart = units != Units::of_sum(self.cells.get(slot, id).free());
-        let node = &mut self.nodes[slot as usize];
-        if !is_apart && node.units.is_none() {
+        let has_apart = &mut self.nodes[slot as usize].has_units_apart;
+        if !is_apart && !*has_apart {
             return;
         }
-        let apart = node.units.get_or_insert_default();
+        *has_apart = true;
+        let apart = self.units_apart.entry(slot).or_default();
         apart.retain(|(other, _)| *other != id);
         if is_apart {
             apart.push((id, units));
         }
         if apart.is_empty() {
-            node.units = None;
+            self.forget_units_apart(slot);
         }
+    }
+
+    /// The units of a node are as the sums of what is free say. Returns whether they were not.
+    #[inline]
+    pub(super) fn forget_units_apart(&mut self, slot: Slot) -> bool {
+        let had_apart = std::mem::take(&mut self.nodes[slot as usize].has_units_apart);
+        if had_apart {
+            self.units_apart.remove(&slot);
+        }
+        had_apart
     }
 }

@@ -24,7 +24,7 @@ impl NodeTable {
         let slot = self.slot_to_report(node);
         let entry = &mut self.nodes[slot as usize];
         let had_placements = std::mem::take(&mut entry.queued) > 0;
-        let had_units_apart = entry.units.take().is_some();
+        let had_units_apart = self.forget_units_apart(slot);
         let taken = match self.overwrite(slot, resources.clone()) {
             Some(has_changed) => {
                 if has_changed || had_placements || had_units_apart {
@@ -223,9 +223,8 @@ impl NodeTable {
 
     /// Empties a slot before it is filled again or left.
     pub(super) fn clear(&mut self, slot: Slot) {
-        let node = &mut self.nodes[slot as usize];
-        node.queued = 0;
-        node.units = None;
+        self.nodes[slot as usize].queued = 0;
+        self.forget_units_apart(slot);
         self.cells.clear_row(slot, |id| self.names.release(id));
     }
 
