@@ -61,8 +61,8 @@ impl Sparse {
         self.slots().iter().map(|&slot| i128::from(self.get(slot).total.units())).sum()
     }
 
-    /// A node's cell; an empty one where the node lacks it.
-    #[inline]
+    /// A node's cell; an empty one where the node lacks it. A function of its own, since most cells that are looked at are in columns.
+    #[inline(never)]
     pub fn get(&self, slot: Slot) -> Cell {
         match self {
             Self::Idle { holder, amount, .. } if *holder == slot => Cell::reported(*amount),
@@ -72,7 +72,7 @@ impl Sparse {
     }
 
     /// A node's cell, to change; `None` where the node lacks it.
-    #[inline]
+    #[inline(never)]
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Cell> {
         let holders = self.list();
         holders.place(slot).map(|place| &mut holders.cells[place])
