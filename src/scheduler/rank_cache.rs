@@ -195,7 +195,7 @@ impl RankCache {
             false => self.draft.proceed(table, counts),
         };
         let Some(profile) = made else { return };
-        self.profile_due = self.decisions + self.decisions.clamp(1, profile::REFRESH_INTERVAL);
+        self.profile_due = self.decisions + (3 * self.decisions).clamp(1, profile::REFRESH_INTERVAL);
         if self.profile().is_empty() || profile.differs(self.profile()) {
             self.outlooks.start_over(profile);
             self.is_renewed = false;
