@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use self::class::Class;
 use self::ranker::Outlooks;
@@ -34,6 +35,9 @@ const CLASSES_MIN: usize = 16;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 const REMEMBERED_PER_CLASS: usize = 4;
 
+/// The bytes of a list of resources. Those of most tasks fit in place, where they are found without another look at memory.
+type List = SmallVec<[u8; 64]>;
+
 /// What a list of resources, byte for byte, was resolved to.
 #[derive(Clone, Copy, Debug)]
 struct Recalled {
@@ -53,7 +57,7 @@ pub struct RankCache {
     by_demand: HashMap<Demand, ClassIndex, RandomState>,
     /// Clients write a demand in few ways, so its bytes nearly always find its class without being parsed. Every list is
     /// also with its class.
-    by_bytes: HashMap<Box<[u8]>, Recalled, RandomState>,
+    by_bytes: HashMap<List, Recalled, RandomState>,
     decisions: u64,
     /// See [`RankCache::take_looked_at`].
     looked_at: usize,
@@ -89,11 +93,11 @@ impl RankCache {
             None => self.make_class(demand, slots),
         };
         if bytes.len() <= REMEMBERED_LENGTH_MAX {
-            self.by_bytes.insert(bytes.into(), Recalled { class, names_generation });
+            self.by_bytes.insert(List::from_slice(bytes), Recalled { class, names_generation });
             let lists = &mut self.classes[class.0].lists;
             lists.retain(|list| **list != *bytes);
             if lists.len() == REMEMBERED_PER_CLASS {
-                self.by_bytes.remove(&lists.remove(0));
+                self.by_bytes.remove(&*lists.remove(0));
             }
             lists.push(bytes.into());
         }
@@ -213,7 +217,7 @@ impl RankCache {
             let index = oldest.map_or(0, |(index, _)| index);
             let class = &mut self.classes[index];
             self.by_demand.remove(&class.demand);
-            class.lists.drain(..).for_each(|list| _ = self.by_bytes.remove(&list));
+            class.lists.drain(..).for_each(|list| _ = self.by_bytes.remove(&*list));
             index
         };
         self.classes[index].start_over(demand, self.decisions);

@@ -23,6 +23,8 @@ pub struct RankTree {
     /// The first group of each level.
     levels: Vec<usize>,
     slots: usize,
+    /// The highest rank and the lowest slot that has it, while it is known: one that rises stays the highest.
+    highest: Option<(Rank, Slot)>,
 }
 
 impl RankTree {
@@ -56,6 +58,7 @@ impl RankTree {
 
     /// Sets the ranks of neighbouring slots, the first of them `start`.
     pub fn set_range(&mut self, start: usize, ranks: impl ExactSizeIterator<Item = Option<Rank>>) {
+        self.highest = None;
         let (mut first, mut end) = (start, start + ranks.len());
         for (slot, rank) in (start..).zip(ranks) {
             self.groups[slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
@@ -75,6 +78,7 @@ impl RankTree {
         let has_grown = (1..slots).contains(&self.slots);
         let room = if has_grown { slots / 4 } else { 0 };
         self.slots = slots;
+        self.highest = None;
         self.levels.clear();
         let (mut start, mut groups) = (0, (slots + room).div_ceil(FAN_OUT).max(1));
         loop {
@@ -92,6 +96,7 @@ impl RankTree {
     /// Sets the rank of a slot.
     #[inline]
     pub fn set(&mut self, slot: Slot, rank: Option<Rank>) {
+        self.set_highest(slot, rank);
         let mut index = slot as usize;
         let mut bits = rank.map_or(INFEASIBLE, Rank::bits);
         let mut old = std::mem::replace(&mut self.groups[index / FAN_OUT][index % FAN_OUT], bits);
@@ -119,9 +124,29 @@ impl RankTree {
         Rank::from_bits(self.groups[slot / FAN_OUT][slot % FAN_OUT])
     }
 
+    /// Follows the highest rank while a slot gets another.
+    #[inline]
+    fn set_highest(&mut self, slot: Slot, rank: Option<Rank>) {
+        let Some((highest, highest_slot)) = self.highest else { return };
+        match rank {
+            Some(rank) if rank > highest || rank == highest && slot <= highest_slot => {
+                self.highest = Some((rank, slot))
+            }
+            _ if slot == highest_slot => self.highest = None,
+            _ => {}
+        }
+    }
+
     /// The highest rank, and the lowest slot that has it.
     #[inline]
-    pub fn highest(&self) -> Option<(Rank, Slot)> {
+    pub fn highest(&mut self) -> Option<(Rank, Slot)> {
+        if self.highest.is_none() {
+            self.highest = self.find_highest();
+        }
+        self.highest
+    }
+
+    fn find_highest(&self) -> Option<(Rank, Slot)> {
         let bits = greatest(self.groups.last()?);
         let rank = Rank::from_bits(bits)?;
         let mut index = 0;

@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn choices(selection: Selection, parameters: Parameters, scores: &[Option<f32>]) -> Vec<Slot> {
-        let ranks = ranks(scores);
+        let mut ranks = ranks(scores);
         let highest = ranks.highest().unwrap();
         let mut selector = Selector::new(&parameters);
         (0..200).map(|_| selector.choose(selection, &ranks, highest).1).collect()
