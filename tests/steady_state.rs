@@ -164,6 +164,47 @@ fn the_turns_of_a_connection_allocate_nothing() {
     assert_eq!(ALLOCATIONS.get() - before, 0);
 }
 
+/// A node as Ray reports it, which has a resource of its own.
+fn add_with_address(frame: &mut Vec<u8>, node: i64) {
+    let address = format!("node:10.0.{}.{}", node / 256, node % 256);
+    let resources = [("CPU", 64.0), ("GPU", 8.0), ("memory", 4e11), ("object_store_memory", 2e11), (&address, 1.0)];
+    request::append_add_node(
+        frame,
+        NodeId(node),
+        resources.map(|(name, value)| (name.as_bytes(), Amount::from_f64(value))),
+    );
+}
+
+#[test]
+fn a_node_takes_little_memory() {
+    // It takes 171 when it is reported, and 361 once 16 demands have been ranked on it, 8 bytes each and the tree above them.
+    const BYTES_MAX: i64 = 180;
+    const BYTES_RANKED_MAX: i64 = 380;
+    const NODES: i64 = 1_000;
+    let options = ViewOptions { nodes_max: NODES as usize, ..ViewOptions::default() };
+    let mut service = SchedulerService::new(ServiceOptions { view: options, lease: LEASE, token: None });
+    let (mut session, mut frame) = (Session::New, Vec::with_capacity(1_024));
+    let mut send = |append: &dyn Fn(&mut Vec<u8>)| {
+        frame.clear();
+        append(&mut frame);
+        run(&mut service, &mut session, &frame[PREFIX_LENGTH..])
+    };
+    // The first pays for what all have in common.
+    send(&|frame| add_with_address(frame, 0));
+    let before = LIVE_BYTES.with(Cell::get);
+    let bytes_a_node = || (LIVE_BYTES.with(Cell::get) - before) / NODES;
+    for node in 1..NODES {
+        assert_eq!(send(&|frame| add_with_address(frame, node)), Some(Reply::Done));
+    }
+    assert!(bytes_a_node() <= BYTES_MAX, "{} bytes", bytes_a_node());
+    for demand in (0..4).flat_map(|_| 1..=16) {
+        let demand = [(&b"CPU"[..], Amount::from_f64(f64::from(demand) / 2.0))];
+        let placed = send(&|frame| request::append_schedule(frame, demand));
+        assert!(matches!(placed, Some(Reply::Placed { .. })));
+    }
+    assert!(bytes_a_node() <= BYTES_RANKED_MAX, "{} bytes", bytes_a_node());
+}
+
 #[test]
 fn names_that_came_and_went_leave_no_memory_behind() {
     // Debug builds check everything after every change.
