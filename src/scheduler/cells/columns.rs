@@ -9,8 +9,8 @@ use crate::scheduler::resource_names::ResourceId;
 /// number of resources that many nodes of one cluster have in common.
 const COLUMNS_MAX: usize = 64;
 
-/// The row gets wider by so many columns at a time.
-const COLUMNS_STEP: usize = 4;
+/// Rows get wider by so many columns at a time, which copies them all.
+const COLUMNS_STEP: usize = 2;
 
 /// A resource becomes a column when at least so many nodes have it, and one node in so many of all.
 const COLUMN_HOLDERS_MIN: usize = 8;
