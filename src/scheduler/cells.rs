@@ -344,7 +344,7 @@ impl Cells {
                 }
                 Resource::Sparse(sparse) => {
                     assert!(sparse.slots().is_sorted_by(|a, b| a < b));
-                    assert!(sparse.slots().iter().all(|&slot| !sparse.get(slot).is_empty()));
+                    assert!(sparse.iter().all(|(slot, cell)| !cell.is_empty() && cell == sparse.get(slot)));
                     listed += sparse.slots().len();
                 }
             }

@@ -65,10 +65,10 @@ impl Cells {
         let Some(place) = self.find_column(self.holders(id)) else { return };
         let resource = std::mem::replace(&mut self.resources[id.index()], Resource::Column(place as u8));
         let Resource::Sparse(sparse) = resource else { return };
-        let (facts, capacity, slots) = (sparse.facts(), sparse.capacity(), sparse.slots());
-        self.columns[place] = Column { id: Some(id), facts, holders: slots.len() as u32, capacity };
-        for &slot in slots {
-            self.rows.set(slot, place, sparse.get(slot));
+        let (facts, capacity, holders) = (sparse.facts(), sparse.capacity(), sparse.slots().len() as u32);
+        self.columns[place] = Column { id: Some(id), facts, holders, capacity };
+        for (slot, cell) in sparse.iter() {
+            self.rows.set(slot, place, cell);
             self.held.remove_sparse(slot, id);
         }
     }

@@ -56,9 +56,18 @@ impl Sparse {
         }
     }
 
+    /// The nodes that have it, by slot, and what they have.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, Cell)> {
+        self.slots().iter().enumerate().map(|(place, &slot)| match self {
+            Self::Idle { amount, .. } => (slot, Cell::reported(*amount)),
+            Self::Listed(holders) => (slot, holders.cells[place]),
+        })
+    }
+
     /// The sum of what all nodes have in total.
     pub fn capacity(&self) -> i128 {
-        self.slots().iter().map(|&slot| i128::from(self.get(slot).total.units())).sum()
+        self.iter().map(|(_, cell)| i128::from(cell.total.units())).sum()
     }
 
     /// A node's cell; an empty one where the node lacks it. A function of its own, since most cells that are looked at are in columns.
@@ -139,8 +148,7 @@ impl Sparse {
 
     #[cold]
     fn make_list(&mut self) {
-        let slots = SmallVec::from(self.slots());
-        let cells = slots.iter().map(|&slot| self.get(slot)).collect();
+        let (slots, cells) = self.iter().unzip();
         *self = Self::Listed(Box::new(Holders { facts: self.facts(), slots, cells }));
     }
 }
@@ -208,7 +216,7 @@ mod tests {
             let mut sparse = idle();
             happens(&mut sparse);
             assert_eq!(matches!(sparse, Sparse::Idle { .. }), is_idle, "{sparse:?}");
-            let free = sparse.slots().iter().map(|&slot| (slot, sparse.get(slot).free().to_f64()));
+            let free = sparse.iter().map(|(slot, cell)| (slot, cell.free().to_f64()));
             assert_eq!(free.collect::<Vec<_>>(), expected, "{sparse:?}");
             let most = expected.iter().fold(1.0, |most, &(_, amount)| amount.max(most));
             assert_eq!(sparse.facts().largest_inverse, 1.0 / Amount::from_f64(most).units() as f32, "{sparse:?}");
