@@ -152,30 +152,49 @@ impl<S> Connection<S> {
         self.session
     }
 
-    /// One turn: [what comes in](Self::receive), then [what goes out](Self::send).
+    /// One turn, from its [read](Self::read) to its [write](Self::send).
     pub fn turn<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Turn
     where
         V: Service<Session = S>,
     {
         let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
-        let received = self.receive(service, Shared { pool, telemetry, log_limits, frame_length_max });
-        received.unwrap_or_else(|| self.send(pool))
+        if let Some(turn) = self.read(pool, log_limits) {
+            return turn;
+        }
+        self.execute(Instant::now(), service, Shared { pool, telemetry, log_limits, frame_length_max });
+        self.send(pool)
     }
 
-    /// The first half of a turn: at most one read, and the requests that it completes. The replies are yet to be
-    /// [sent](Self::send), where the turn does not end with this.
+    /// The first part of a turn: at most one read. Returns the turn where there is nothing to execute.
     ///
     /// While replies wait for the socket nothing is read or executed, so that a peer that sends and does not read
     /// stops itself and its buffers stay bounded.
     #[inline]
-    pub fn receive<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Option<Turn>
+    pub fn read(&mut self, pool: &mut Pool, log_limits: &mut LogLimits) -> Option<Turn> {
+        self.try_read(pool, log_limits).unwrap_or_else(|reason| Some(self.close(reason)))
+    }
+
+    /// The second part: the requests that the read has completed. Returns how many there were, which were complete when it
+    /// `began`.
+    #[inline]
+    pub fn execute<V>(&mut self, began: Instant, service: &mut V, shared: Shared<'_>) -> u64
     where
         V: Service<Session = S>,
     {
-        self.try_receive(service, shared).unwrap_or_else(|reason| Some(self.close(reason)))
+        let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
+        let (requests, executed) = self.try_execute(service, Shared { pool, telemetry, log_limits, frame_length_max });
+        if requests > 0 {
+            self.has_progressed = true;
+            self.owes_frame = false;
+            telemetry.answered(requests, began.elapsed());
+        }
+        self.fault = executed.err();
+        // The next connection takes the storage while it is in the cache.
+        self.input.rest(pool);
+        requests
     }
 
-    /// The second half of a turn: one write.
+    /// The last part: one write.
     #[inline]
     pub fn send(&mut self, pool: &mut Pool) -> Turn {
         self.try_send(pool).unwrap_or_else(|reason| self.close(reason))
@@ -188,11 +207,7 @@ impl<S> Connection<S> {
         }
     }
 
-    fn try_receive<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Result<Option<Turn>, CloseReason>
-    where
-        V: Service<Session = S>,
-    {
-        let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
+    fn try_read(&mut self, pool: &mut Pool, log_limits: &mut LogLimits) -> Result<Option<Turn>, CloseReason> {
         self.has_progressed = false;
         if self.is_write_blocked() {
             self.has_progressed = self.flush(pool)?;
@@ -204,9 +219,6 @@ impl<S> Connection<S> {
             self.rest(pool);
             return Ok(Some(Turn::Nothing));
         }
-        self.fault = self.execute(service, Shared { pool, telemetry, log_limits, frame_length_max }).err();
-        // Another connection may take the storage while it is in the cache.
-        self.input.rest(pool);
         Ok(None)
     }
 
@@ -267,14 +279,13 @@ impl<S> Connection<S> {
         Ok(true)
     }
 
-    /// Executes the whole frames in the input until the budget of the turn is spent.
+    /// Executes the whole frames in the input until the budget of the turn is spent. Returns how many there were.
     #[inline]
-    fn execute<V>(&mut self, service: &mut V, shared: Shared<'_>) -> Result<(), CloseReason>
+    fn try_execute<V>(&mut self, service: &mut V, shared: Shared<'_>) -> (u64, Result<(), CloseReason>)
     where
         V: Service<Session = S>,
     {
         let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
-        let started = Instant::now();
         let mut output = Output::new(&mut self.output, pool, telemetry);
         let mut consumed_total = 0;
         let (mut requests, mut budget) = (0, REQUESTS_PER_TURN);
@@ -310,13 +321,8 @@ impl<S> Connection<S> {
         if output.is_out_of_memory() {
             end = Err(CloseReason::OutOfMemory);
         }
-        if requests > 0 {
-            self.has_progressed = true;
-            self.owes_frame = false;
-            telemetry.answered(requests, started.elapsed());
-        }
         self.input.consume(consumed_total);
-        end
+        (requests, end)
     }
 
     /// Writes what waits, once. Returns whether the socket took any of it.

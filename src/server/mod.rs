@@ -4,9 +4,9 @@
 //! [`service::Service`]: the scheduler, or the do-nothing peer it is measured against.
 //!
 //! Events are edge-triggered. An event marks its connection readable and gives it a turn: one read, the requests
-//! it completes, one write ([`connection`]). The writes of several connections follow one another. A connection that has
-//! more to do after its turn gets the next one when all others had theirs. Tokens carry a generation, so that an event
-//! meant for a closed connection does not reach a new one in its place.
+//! it completes, one write ([`connection`]). Several connections have their turns together: all reads, then all requests, then
+//! all writes. A connection that has more to do after its turn gets the next one when all others had theirs. Tokens carry a
+//! generation, so that an event meant for a closed connection does not reach a new one in its place.
 //!
 //! Peers that do not finish what they have begun are closed after a time ([`waits`]). The server judges by its own time:
 //! where it did not run for a while (a stopped process, a suspended machine), everybody's time begins anew.
@@ -55,9 +55,13 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Rounds in a row that must have served one connection alone before a loop that polls without sleeping asks its socket.
 const ALONE_ROUNDS: u32 = 8;
 
-/// Connections whose replies are written one after the other once all have been answered. Clients often share a process: it is
-/// woken once for all of them, which takes longer than a decision, and the first of them waits some microseconds more.
-const SENT_TOGETHER_MAX: usize = 16;
+/// Connections whose turns go together: all are read, then all are answered, then all are written to. The kernel's code and the
+/// scheduler's so stay in the processor's cache, and a client that has several of them is woken once. The first of them waits
+/// some microseconds more.
+const TURNS_TOGETHER_MAX: usize = 16;
+
+/// Requests after which replies are written all the same.
+const REQUESTS_TOGETHER_MAX: u64 = 256;
 
 /// How often that connection's socket is asked before the others are looked at: they wait some microseconds for it.
 const ALONE_READS: u32 = 16;
@@ -111,8 +115,9 @@ pub struct Server<V: Service> {
     queue: Vec<Token>,
     /// The memory of the last round's queue.
     queue_spare: Vec<Token>,
-    /// Connections whose replies are to be written in this round.
-    unsent: Vec<Token>,
+    /// Connections whose turns have begun, and since when: see [`Server::finish_turns`].
+    begun: Vec<Token>,
+    began: Instant,
     /// When this round began.
     now: Instant,
     /// What connections are waited for.
@@ -171,7 +176,8 @@ impl<V: Service> Server<V> {
             generation: 0,
             queue: Vec::new(),
             queue_spare: Vec::new(),
-            unsent: Vec::new(),
+            begun: Vec::new(),
+            began: Instant::now(),
             now: Instant::now(),
             waits: Waits::new(limits.timeouts),
             service_paused_until: None,
@@ -275,15 +281,15 @@ impl<V: Service> Server<V> {
                 token => self.connection_event(token, event),
             }
         }
-        // Those that wait have sent much: the others' replies do not wait for them.
-        self.send_all();
+        // Those that wait have sent much. Others do not wait for them.
+        self.finish_turns();
         for token in waiting.drain(..) {
             if let Some(connection) = self.connection(token) {
                 connection.queued = false;
-                self.turn_together(token);
+                self.begin_turn(token);
             }
         }
-        self.send_all();
+        self.finish_turns();
         self.queue_spare = waiting;
         self.accept();
     }
@@ -302,58 +308,76 @@ impl<V: Service> Server<V> {
         }
         // One that waits for its turn has it in this round anyway.
         if !connection.queued {
-            self.turn_together(token);
+            self.begin_turn(token);
         }
     }
 
     /// Gives a connection a turn. Returns whether it had something to do.
     #[inline]
     fn turn(&mut self, token: Token) -> bool {
-        match self.receive(token) {
-            Some(turn) => self.end_turn(token, turn),
-            None => self.send(token),
+        if let Some(turn) = self.read(token) {
+            return self.end_turn(token, turn);
+        }
+        self.execute(token, Instant::now());
+        self.send(token)
+    }
+
+    /// Begins a connection's turn, which [goes on](Self::finish_turns) together with those of others.
+    #[inline]
+    fn begin_turn(&mut self, token: Token) {
+        if let Some(turn) = self.read(token) {
+            self.end_turn(token, turn);
+            return;
+        }
+        if self.begun.is_empty() {
+            self.began = Instant::now();
+        }
+        self.begun.push(token);
+        if self.begun.len() == TURNS_TOGETHER_MAX {
+            self.finish_turns();
         }
     }
 
-    /// Gives a connection a turn of which the write comes later in the round, together with those of others.
+    /// Executes what was read in turns that have begun, and then writes the replies: for several connections together, unless
+    /// they have sent much.
     #[inline]
-    fn turn_together(&mut self, token: Token) {
-        match self.receive(token) {
-            Some(turn) => {
-                self.end_turn(token, turn);
-            }
-            None => {
-                self.unsent.push(token);
-                if self.unsent.len() == SENT_TOGETHER_MAX {
-                    self.send_all();
+    fn finish_turns(&mut self) {
+        let begun = std::mem::take(&mut self.begun);
+        let (mut unsent, mut requests) = (0, 0);
+        for (end, &token) in (1..).zip(&begun) {
+            requests += self.execute(token, self.began);
+            if requests >= REQUESTS_TOGETHER_MAX || end == begun.len() {
+                for &token in &begun[unsent..end] {
+                    self.send(token);
                 }
+                (unsent, requests) = (end, 0);
             }
         }
+        self.begun = begun;
+        self.begun.clear();
     }
 
-    /// Writes what connections were answered.
-    fn send_all(&mut self) {
-        let mut unsent = std::mem::take(&mut self.unsent);
-        for token in unsent.drain(..) {
-            self.send(token);
-        }
-        self.unsent = unsent;
-    }
-
-    /// The first half of a connection's turn.
+    /// The first part of a turn.
     #[inline]
-    fn receive(&mut self, token: Token) -> Option<Turn> {
+    fn read(&mut self, token: Token) -> Option<Turn> {
         let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return Some(Turn::Nothing) };
+        connection.read(&mut self.pool, &mut self.log_limits)
+    }
+
+    /// The second part of a turn that began at a time. Returns how many requests there were.
+    #[inline]
+    fn execute(&mut self, token: Token, began: Instant) -> u64 {
         let shared = Shared {
             pool: &mut self.pool,
             telemetry: &mut self.telemetry,
             log_limits: &mut self.log_limits,
             frame_length_max: self.limits.frame_length_max,
         };
-        connection.receive(&mut self.service, shared)
+        let connection = self.connections.get_mut(token.0 & KEY_MASK).filter(|connection| connection.token == token);
+        connection.map_or(0, |connection| connection.execute(began, &mut self.service, shared))
     }
 
-    /// The second half.
+    /// The last part of a turn. Returns whether there was a connection to give it to.
     #[inline]
     fn send(&mut self, token: Token) -> bool {
         let Self { connections, pool, .. } = self;
@@ -388,8 +412,9 @@ impl<V: Service> Server<V> {
                 return matches!(turn, Turn::Wait);
             }
             Turn::Again => {
-                connection.queued = true;
-                self.queue.push(token);
+                if !std::mem::replace(&mut connection.queued, true) {
+                    self.queue.push(token);
+                }
             }
             Turn::Close(reason) => self.close(token, reason),
         }

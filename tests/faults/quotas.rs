@@ -83,7 +83,7 @@ fn ten_thousand_nodes_do_not_grow_a_view_beyond_its_quota() {
 /// what goes makes room.
 #[test]
 fn near_the_memory_limit_there_is_nothing_new_and_what_is_there_is_served() {
-    let server = Server::start(&["--max-memory", "16MiB"]);
+    let server = Server::start(&["--max-memory", "16MiB", "--max-names", "1000000"]);
     let mut client = server.connect();
     let mut other = server.connect();
     other.add(1, X);
