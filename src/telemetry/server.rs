@@ -41,8 +41,8 @@ impl ServerTelemetry {
         self.started.elapsed()
     }
 
-    /// So many requests that had arrived together were answered after this time, from when the first of them was complete to
-    /// when the last reply was queued.
+    /// So many requests were answered after this time: from when they were complete, or the first of those of other connections that
+    /// were answered together with them, to when the last reply was queued.
     #[inline]
     pub fn answered(&mut self, requests: u64, time: Duration) {
         let time_ns = u64::try_from(time.as_nanos()).unwrap_or(LATENCY_NS_MAX);

@@ -11,7 +11,7 @@ use crate::scheduler::profile::{Outlook, Profile};
 use crate::scheduler::rank::{Rank, Tier};
 
 /// Nodes whose outlooks are kept, at most, a power of two: more than change between two times that a demand is asked for.
-const OUTLOOKS_MAX: usize = 128;
+const OUTLOOKS_MAX: usize = 64;
 
 /// The newest profile and what it says of the nodes that were looked at last: a node that has changed is ranked for every
 /// class.
