@@ -23,6 +23,7 @@ use self::sparse::Sparse;
 use super::amount::Amount;
 use super::policy::Share;
 use super::resource_names::ResourceId;
+use super::room;
 
 /// Index of a node in its view's table. A slot is used again after its node has gone.
 pub type Slot = u32;
@@ -81,9 +82,7 @@ impl Cells {
 
     /// A resource becomes known.
     pub fn know(&mut self, resource: ResourceId, kind: Kind) {
-        if self.resources.len() <= resource.index() {
-            self.resources.resize_with(resource.index() + 1, Resource::default);
-        }
+        room::extend_to(&mut self.resources, resource.index() + 1);
         self.resources[resource.index()] = Resource::Sparse(Sparse::new(kind));
     }
 

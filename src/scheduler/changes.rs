@@ -1,6 +1,7 @@
 //! Which nodes have changed, and in which order, so that whatever is derived from nodes can catch up.
 
 use super::cells::Slot;
+use super::room;
 
 /// A position in the sequence of changes.
 pub type Position = u64;
@@ -34,6 +35,12 @@ struct Change {
     latest: Position,
     newer: Slot,
     older: Slot,
+}
+
+impl Default for Change {
+    fn default() -> Self {
+        Self { latest: 0, newer: NONE, older: NONE }
+    }
 }
 
 impl Default for Changes {
@@ -78,7 +85,7 @@ impl Changes {
     #[inline]
     fn move_to_front(&mut self, slot: Slot) {
         if self.by_slot.len() <= slot as usize {
-            self.by_slot.resize(slot as usize + 1, Change { latest: 0, newer: NONE, older: NONE });
+            room::extend_to(&mut self.by_slot, slot as usize + 1);
         }
         let Change { newer, older, .. } = self.by_slot[slot as usize];
         if let Some(change) = self.by_slot.get_mut(newer as usize) {

@@ -16,6 +16,7 @@ pub mod rank;
 pub mod rank_cache;
 pub mod rank_tree;
 pub mod resource_names;
+pub mod room;
 pub mod selection;
 pub mod shared_view;
 pub mod units;

@@ -18,6 +18,7 @@ use super::cells::{Cell, Cells, Slot};
 use super::changes::{Changes, Position};
 use super::policy::{NodeTerm, Policy};
 use super::resource_names::{ResourceId, ResourceNames};
+use super::room;
 use super::units::{UnitResources, Units};
 use crate::memory::MemoryLimit;
 use crate::wire::NodeId;
@@ -237,7 +238,7 @@ impl NodeTable {
 
     #[inline]
     fn settle_terms(&mut self) {
-        self.terms.resize(self.nodes.len(), NodeTerm::default());
+        room::extend_to(&mut self.terms, self.nodes.len());
         let term = |slot: Slot| self.policy.node_term(&self.cells, slot);
         match self.changes.since(self.settled) {
             Some(slots) => slots.for_each(|slot| self.terms[slot as usize] = term(slot)),

@@ -14,6 +14,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use self::name::Name;
+use super::room;
 
 /// Index of a resource in one view. Valid as long as a node of the view has the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +65,7 @@ impl ResourceNames {
     #[cold]
     fn insert(&mut self, name: &[u8]) -> ResourceId {
         let id = self.free.pop().unwrap_or_else(|| {
-            self.names.push(Name::default());
+            room::push(&mut self.names, Name::default());
             // A name takes at least 10 bytes of a frame and far more memory than that: 2^32 do not fit.
             ResourceId(u32::try_from(self.names.len() - 1).expect("fewer than 2^32 names"))
         });

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::Slot;
 use crate::scheduler::resource_names::ResourceId;
+use crate::scheduler::room;
 
 /// The resources of each node, by slot. Most nodes have one sparse resource: their own address.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ impl Held {
 
     /// Adds a slot whose node has nothing.
     pub fn push_slot(&mut self) {
-        self.nodes.push(HeldByNode::default());
+        room::push(&mut self.nodes, HeldByNode::default());
     }
 
     /// Number of resources that a node has.

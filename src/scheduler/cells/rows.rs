@@ -2,6 +2,7 @@
 
 use super::{Cell, Slot};
 use crate::scheduler::amount::Amount;
+use crate::scheduler::room;
 
 /// A row of cells a node.
 ///
@@ -26,9 +27,10 @@ struct Amounts {
 impl Rows {
     /// Adds an empty row at the end.
     pub fn push(&mut self) {
-        self.cells.resize(self.cells.len() + self.width, Amounts::default());
+        let length = self.cells.len() + self.width;
+        room::extend_to(&mut self.cells, length);
         if !self.available.is_empty() {
-            self.available.resize(self.cells.len(), Amount::ZERO);
+            room::extend_to(&mut self.available, length);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::{Cell, Cells, Kind, Overwritten, Slot};
 use crate::scheduler::policy::MEMORY;
 use crate::scheduler::resource_names::ResourceId;
+use crate::scheduler::room;
 use crate::wire::NodeId;
 
 impl NodeTable {
@@ -174,7 +175,7 @@ impl NodeTable {
 
     pub(super) fn take_slot(&mut self, node: NodeId) -> Slot {
         let slot = self.vacant.pop().unwrap_or_else(|| {
-            self.nodes.push(NodeEntry::of(node));
+            room::push(&mut self.nodes, NodeEntry::of(node));
             self.cells.push_row();
             // The limit on nodes is far below.
             Slot::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes")
