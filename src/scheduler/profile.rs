@@ -408,9 +408,54 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::node_table::Placements;
     use crate::scheduler::policy::Policy;
+    use crate::scheduler::rank::Tier;
     use crate::scheduler::units::UnitResources;
     use crate::wire::NodeId;
+
+    #[test]
+    fn a_node_that_is_known_to_be_free_is_free() {
+        type List<'a> = &'a [(&'a str, f64)];
+        fn on_wire<'a>(list: List<'a>) -> impl Iterator<Item = (&'a [u8], Amount)> + Clone {
+            list.iter().map(|&(name, value)| (name.as_bytes(), Amount::from_f64(value)))
+        }
+        // Available, in total, placed, whether draining, asked for, whether the node is known to be free for that.
+        let cases: [(List, List, List, bool, List, bool); 9] = [
+            (&[("CPU", 4.0)], &[("CPU", 4.0)], &[], false, &[("CPU", 4.0)], true),
+            (&[("CPU", 4.0)], &[("CPU", 4.0)], &[], false, &[("CPU", 4.0001)], false),
+            (&[("CPU", 4.0)], &[("CPU", 4.0)], &[("CPU", 1.0)], false, &[("CPU", 4.0)], false),
+            (&[("CPU", 4.0)], &[("CPU", 4.0)], &[("CPU", 1.0)], false, &[("CPU", 3.0)], true),
+            (&[("CPU", 4.0)], &[("CPU", 4.0)], &[], true, &[("CPU", 1.0)], false),
+            // What is available is more than there is.
+            (&[("CPU", 4.0)], &[("CPU", 2.0)], &[], false, &[("CPU", 1.0)], false),
+            // Half of each of two units is free: no whole one.
+            (&[("GPU", 2.0)], &[("GPU", 2.0)], &[("GPU", 0.6), ("GPU", 0.6)], false, &[("GPU", 0.5)], false),
+            // A resource that is not in the profile, and nothing at all.
+            (&[("CPU", 4.0), ("x", 1.0)], &[("CPU", 4.0), ("x", 1.0)], &[], false, &[("CPU", 1.0), ("x", 1.0)], false),
+            (&[("CPU", 4.0)], &[("CPU", 4.0)], &[], false, &[], false),
+        ];
+        for (case, (available, total, placed, is_draining, asked, is_known)) in cases.into_iter().enumerate() {
+            let policy = Policy::default();
+            let mut table = NodeTable::new(policy, UnitResources::named(["GPU"]));
+            assert_eq!(table.update(NodeId(1), on_wire(available), on_wire(total), Placements::Dropped), Ok(0));
+            // The profile has seen a task that asks for the first resource alone.
+            let mut demand = Demand::default();
+            assert_eq!(table.resolve(on_wire(&total[..1]), &mut demand), Ok(()));
+            let mut profile = Profile::new(&table, [Count { demand: &demand, count: 1 }].into_iter());
+            profile.resources.truncate(1);
+            for placed in placed {
+                assert_eq!(table.resolve(on_wire(&[*placed]), &mut demand), Ok(()));
+                table.place(0, &demand);
+            }
+            assert!(table.set_draining(NodeId(1), is_draining));
+            assert_eq!(table.resolve(on_wire(asked), &mut demand), Ok(()));
+            let node = table.node(0).expect("it is there");
+            let outlook = policy.outlook(&profile, node);
+            assert_eq!(outlook.is_free_for(&profile.asked(&demand)), is_known, "case {case}");
+            assert!(!is_known || Tier::of(&demand, node) == Some(Tier::FREE), "case {case}");
+        }
+    }
 
     #[test]
     fn whole_nodes_have_a_prospect_where_tasks_leave_and_there_is_room() {
