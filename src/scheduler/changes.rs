@@ -74,7 +74,7 @@ impl Changes {
     pub fn mark(&mut self, slot: Slot) {
         if slot != self.newest {
             self.move_to_front(slot);
-        } else if self.end > self.read {
+        } else if self.latest(slot) > self.read {
             // A node that is placed on, removed and added before anybody looks has changed once.
             return;
         }
@@ -148,11 +148,22 @@ mod tests {
         let mut changes = Changes::default();
         changes.mark(1);
         changes.mark(1);
-        assert_eq!(changes.end() - 1, changes.valid_from);
+        assert_eq!(changes.end(), 1);
         changes.set_read();
         let start = changes.end();
         changes.mark(1);
         assert_eq!(since(&changes, start), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_slot_that_changes_after_everything_has_has_a_new_date() {
+        let mut changes = Changes::default();
+        changes.mark(1);
+        changes.set_read();
+        let before = changes.latest(1);
+        changes.mark_all();
+        changes.mark(1);
+        assert_ne!(changes.latest(1), before);
     }
 
     #[test]

@@ -186,6 +186,10 @@ mod tests {
                 model[slot] = rank();
                 tree.set(slot as Slot, model[slot]);
                 assert_eq!(tree.get(slot), model[slot]);
+                // Else the highest that is known after a single change is looked at.
+                if step % 3 > 0 {
+                    continue;
+                }
                 let range = slot..slots.min(slot + step % 20);
                 model[range.clone()].fill_with(&mut rank);
                 tree.set_range(slot, model[range].iter().copied());

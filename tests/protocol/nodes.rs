@@ -32,6 +32,20 @@ fn clients_with_the_same_node_ids_do_not_see_each_other() {
     assert_eq!(server.connect().place(GPU), None);
 }
 
+/// What a node had before must not be remembered where its report changes what all nodes' shares are compared with.
+#[test]
+fn a_node_that_has_less_of_one_resource_and_the_most_of_another_is_ranked_anew() {
+    let list = |cpus, memory| [("CPU", cpus), ("memory", memory)];
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    (0..20).for_each(|node| client.add(node, &list(64.0, 10.0)));
+    (0..8).for_each(|_| assert!(client.place(&[("CPU", 5.0)]).is_some()));
+    client.add(0, &list(5.0, 10.0));
+    assert_eq!(client.place(&[("CPU", 64.1)]), None);
+    client.add(0, &list(1.0, 20.0));
+    assert_ne!(client.place(&[("CPU", 5.0)]), Some(0));
+}
+
 #[test]
 fn a_removed_node_is_never_answered() {
     // A few nodes are searched one by one, many by ranks that are kept.

@@ -113,6 +113,18 @@ impl Class {
             }
         }
         self.seen = changes.end();
+        self.check(table);
+    }
+
+    /// In debug builds, checks that the ranks are those that a look at every node would give.
+    fn check(&self, table: &NodeTable) {
+        if cfg!(debug_assertions) {
+            let scoring = Scoring { demand: &self.demand, profile: &self.profile, asked: &self.asked };
+            for slot in 0..self.ranked.min(table.slot_count()) {
+                let rank = table.node(slot as Slot).and_then(|node| Rank::of(table.policy(), &scoring, node));
+                assert_eq!(self.ranks.get(slot), rank, "slot {slot}");
+            }
+        }
     }
 
     /// Ranks some more slots, and looks at those that are still not ranked, for the highest rank of all.
