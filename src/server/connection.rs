@@ -18,7 +18,7 @@ use crate::wire::frame::{self, Frame};
 /// Requests that a connection may have answered in one turn before others get theirs. Large enough that a
 /// system call is shared by many requests, small enough that a client with one request in flight waits little behind
 /// each busy connection.
-const REQUESTS_PER_TURN: usize = 256;
+pub const REQUESTS_PER_TURN: usize = 256;
 
 /// Bytes of replies after which a turn ends early, so that a turn's replies fit the storage that a ring starts with.
 const REPLY_BYTES_PER_TURN: usize = STORAGE_LENGTH / 2;
@@ -174,24 +174,25 @@ impl<S> Connection<S> {
         self.try_read(pool, log_limits).unwrap_or_else(|reason| Some(self.close(reason)))
     }
 
-    /// The second part: the requests that the read has completed. Returns how many there were, which were complete when it
-    /// `began`.
+    /// The second part: the requests that the read has completed, which were complete at a time. Returns what they have cost, in usual
+    /// requests.
     #[inline]
-    pub fn execute<V>(&mut self, began: Instant, service: &mut V, shared: Shared<'_>) -> u64
+    pub fn execute<V>(&mut self, complete_at: Instant, service: &mut V, shared: Shared<'_>) -> usize
     where
         V: Service<Session = S>,
     {
         let Shared { pool, telemetry, log_limits, frame_length_max } = shared;
-        let (requests, executed) = self.try_execute(service, Shared { pool, telemetry, log_limits, frame_length_max });
+        let (requests, cost, executed) =
+            self.try_execute(service, Shared { pool, telemetry, log_limits, frame_length_max });
         if requests > 0 {
             self.has_progressed = true;
             self.owes_frame = false;
-            telemetry.answered(requests, began.elapsed());
+            telemetry.answered(requests, complete_at.elapsed());
         }
         self.fault = executed.err();
         // The next connection takes the storage while it is in the cache.
         self.input.rest(pool);
-        requests
+        cost
     }
 
     /// The last part: one write.
@@ -279,9 +280,10 @@ impl<S> Connection<S> {
         Ok(true)
     }
 
-    /// Executes the whole frames in the input until the budget of the turn is spent. Returns how many there were.
+    /// Executes the whole frames in the input until the budget of the turn is spent. Returns how many there were, and what they have
+    /// cost in usual requests.
     #[inline]
-    fn try_execute<V>(&mut self, service: &mut V, shared: Shared<'_>) -> (u64, Result<(), CloseReason>)
+    fn try_execute<V>(&mut self, service: &mut V, shared: Shared<'_>) -> (u64, usize, Result<(), CloseReason>)
     where
         V: Service<Session = S>,
     {
@@ -322,7 +324,7 @@ impl<S> Connection<S> {
             end = Err(CloseReason::OutOfMemory);
         }
         self.input.consume(consumed_total);
-        (requests, end)
+        (requests, REQUESTS_PER_TURN - budget, end)
     }
 
     /// Writes what waits, once. Returns whether the socket took any of it.

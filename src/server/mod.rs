@@ -35,7 +35,7 @@ use self::accept::Listeners;
 use self::allow::AllowList;
 use self::busy_poll::{BusyPoll, Vigil};
 use self::close::CloseReason;
-use self::connection::{Connection, Shared, Turn};
+use self::connection::{Connection, REQUESTS_PER_TURN, Shared, Turn};
 use self::listener::Listener;
 use self::log_limit::{Line, LogLimits};
 use self::manager::ServiceManager;
@@ -56,12 +56,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const ALONE_ROUNDS: u32 = 8;
 
 /// Connections whose turns go together: all are read, then all are answered, then all are written to. The kernel's code and the
-/// scheduler's so stay in the processor's cache, and a client that has several of them is woken once. The first of them waits
-/// some microseconds more.
+/// scheduler's so stay in the processor's cache, and a client that has several of them is woken once. A reply waits for the
+/// requests of the others, which cost [`REQUESTS_PER_TURN`] before it is written, and one turn of that more at most.
 const TURNS_TOGETHER_MAX: usize = 16;
-
-/// Requests after which replies are written all the same.
-const REQUESTS_TOGETHER_MAX: u64 = 256;
 
 /// How often that connection's socket is asked before the others are looked at: they wait some microseconds for it.
 const ALONE_READS: u32 = 16;
@@ -115,9 +112,10 @@ pub struct Server<V: Service> {
     queue: Vec<Token>,
     /// The memory of the last round's queue.
     queue_spare: Vec<Token>,
-    /// Connections whose turns have begun, and since when: see [`Server::finish_turns`].
-    begun: Vec<Token>,
-    began: Instant,
+    /// Connections whose turns have begun: see [`Server::finish_turns`].
+    turns_begun: Vec<Token>,
+    /// When the first of them had been read.
+    first_read_at: Instant,
     /// When this round began.
     now: Instant,
     /// What connections are waited for.
@@ -176,8 +174,8 @@ impl<V: Service> Server<V> {
             generation: 0,
             queue: Vec::new(),
             queue_spare: Vec::new(),
-            begun: Vec::new(),
-            began: Instant::now(),
+            turns_begun: Vec::new(),
+            first_read_at: Instant::now(),
             now: Instant::now(),
             waits: Waits::new(limits.timeouts),
             service_paused_until: None,
@@ -315,58 +313,57 @@ impl<V: Service> Server<V> {
     /// Gives a connection a turn. Returns whether it had something to do.
     #[inline]
     fn turn(&mut self, token: Token) -> bool {
-        if let Some(turn) = self.read(token) {
-            return self.end_turn(token, turn);
-        }
-        self.execute(token, Instant::now());
-        self.send(token)
+        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return false };
+        let shared = Shared {
+            pool: &mut self.pool,
+            telemetry: &mut self.telemetry,
+            log_limits: &mut self.log_limits,
+            frame_length_max: self.limits.frame_length_max,
+        };
+        let turn = connection.turn(&mut self.service, shared);
+        self.end_turn(token, turn)
     }
 
     /// Begins a connection's turn, which [goes on](Self::finish_turns) together with those of others.
     #[inline]
     fn begin_turn(&mut self, token: Token) {
-        if let Some(turn) = self.read(token) {
+        let Self { connections, pool, log_limits, .. } = self;
+        let Some(connection) = connections.get_mut(token.0 & KEY_MASK) else { return };
+        if let Some(turn) = connection.read(pool, log_limits) {
             self.end_turn(token, turn);
             return;
         }
-        if self.begun.is_empty() {
-            self.began = Instant::now();
+        if self.turns_begun.is_empty() {
+            self.first_read_at = Instant::now();
         }
-        self.begun.push(token);
-        if self.begun.len() == TURNS_TOGETHER_MAX {
+        self.turns_begun.push(token);
+        if self.turns_begun.len() == TURNS_TOGETHER_MAX {
             self.finish_turns();
         }
     }
 
-    /// Executes what was read in turns that have begun, and then writes the replies: for several connections together, unless
-    /// they have sent much.
+    /// Executes what was read in turns that have begun, and then writes the replies: for several connections together, as long as
+    /// that costs little.
     #[inline]
     fn finish_turns(&mut self) {
-        let begun = std::mem::take(&mut self.begun);
-        let (mut unsent, mut requests) = (0, 0);
-        for (end, &token) in (1..).zip(&begun) {
-            requests += self.execute(token, self.began);
-            if requests >= REQUESTS_TOGETHER_MAX || end == begun.len() {
-                for &token in &begun[unsent..end] {
+        let turns = std::mem::take(&mut self.turns_begun);
+        let (mut unsent, mut cost) = (0, 0);
+        for (end, &token) in (1..).zip(&turns) {
+            cost += self.execute(token);
+            if cost >= REQUESTS_PER_TURN || end == turns.len() {
+                for &token in &turns[unsent..end] {
                     self.send(token);
                 }
-                (unsent, requests) = (end, 0);
+                (unsent, cost) = (end, 0);
             }
         }
-        self.begun = begun;
-        self.begun.clear();
+        self.turns_begun = turns;
+        self.turns_begun.clear();
     }
 
-    /// The first part of a turn.
+    /// The second part of a turn. Returns what its requests have cost.
     #[inline]
-    fn read(&mut self, token: Token) -> Option<Turn> {
-        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return Some(Turn::Nothing) };
-        connection.read(&mut self.pool, &mut self.log_limits)
-    }
-
-    /// The second part of a turn that began at a time. Returns how many requests there were.
-    #[inline]
-    fn execute(&mut self, token: Token, began: Instant) -> u64 {
+    fn execute(&mut self, token: Token) -> usize {
         let shared = Shared {
             pool: &mut self.pool,
             telemetry: &mut self.telemetry,
@@ -374,7 +371,7 @@ impl<V: Service> Server<V> {
             frame_length_max: self.limits.frame_length_max,
         };
         let connection = self.connections.get_mut(token.0 & KEY_MASK).filter(|connection| connection.token == token);
-        connection.map_or(0, |connection| connection.execute(began, &mut self.service, shared))
+        connection.map_or(0, |connection| connection.execute(self.first_read_at, &mut self.service, shared))
     }
 
     /// The last part of a turn. Returns whether there was a connection to give it to.

@@ -87,6 +87,30 @@ fn what_was_meant_for_a_closed_connection_does_not_reach_the_next() {
     }
 }
 
+/// Expected: connections whose requests are found at once, more of them than are served together and some with more requests than a
+/// turn takes, are all answered, each what it has asked.
+#[test]
+fn connections_that_are_served_together_get_their_own_replies() {
+    let server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
+    let requests = |number: usize| if number.is_multiple_of(3) { 1 + 20 * number } else { 1 };
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.add(number as i64, X);
+    }
+    for _ in 0..3 {
+        server.process.signal(Signal::STOP);
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(&schedule(X).repeat(requests(number)));
+        }
+        server.process.signal(Signal::CONT);
+        for (number, client) in clients.iter_mut().enumerate() {
+            for _ in 0..requests(number) {
+                assert_eq!(client.receive(), placed(number as i64));
+            }
+        }
+    }
+}
+
 /// Expected: accepting pauses, which takes next to no processor time, and goes on when there are descriptors again; those that
 /// are connected are served.
 #[test]
