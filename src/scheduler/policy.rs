@@ -151,13 +151,13 @@ impl Policy {
     /// What a profile says of a node, whatever the demand.
     pub fn outlook(&self, profile: &Profile, node: Node<'_>) -> Outlook {
         let mut outlook = Outlook::default();
-        self.look_out(profile, node, &mut outlook);
+        self.update_outlook(profile, node, &mut outlook);
         outlook
     }
 
     /// Brings an outlook by the same profile up to date, be it that of another node.
     #[inline]
-    pub fn look_out(&self, profile: &Profile, node: Node<'_>, outlook: &mut Outlook) {
+    pub fn update_outlook(&self, profile: &Profile, node: Node<'_>, outlook: &mut Outlook) {
         outlook.set_free(profile, node);
         if let Score::Learned { term, .. } = self.definition.score {
             outlook.term = term(profile, &outlook.free, node);

@@ -1,8 +1,9 @@
 //! What demands and nodes look like, as far as a view has seen: what the policies that learn go by.
 //!
-//! A profile is a snapshot. Demands are counted all the time, and at the powers of four and then every
-//! [`REFRESH_INTERVAL`] decisions a new profile is made of the counts, a [part](Draft) in each decision; if it differs enough from the
-//! old, scores are brought up to it little by little (see [`RankCache`](super::rank_cache::RankCache)).
+//! A profile is a snapshot. Demands are counted all the time, and now and then a new profile is made of the counts, a
+//! [part](Draft) in each decision: once there are four times as many decisions as at the time before, and at least every
+//! [`REFRESH_INTERVAL`]. If it differs enough from the old, scores are brought up to it little by little (see
+//! [`RankCache`](super::rank_cache::RankCache)).
 
 mod draft;
 

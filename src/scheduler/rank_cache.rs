@@ -31,7 +31,7 @@ const CLASSES_MAX: usize = 256;
 const RANKS_MAX: usize = 1 << 22;
 const CLASSES_MIN: usize = 16;
 
-/// Longest list of resources that is remembered in bytes, and how many of a class are: 1 MiB in all.
+/// Longest list of resources that is remembered in bytes, and how many of a class are: 2 MiB in all, since each list is kept with its class too.
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 const REMEMBERED_PER_CLASS: usize = 4;
 
@@ -80,6 +80,9 @@ impl RankCache {
     /// still have the ids that they had.
     #[inline]
     pub fn recall(&self, bytes: &[u8], names_generation: u64) -> Option<ClassIndex> {
+        if bytes.len() > REMEMBERED_LENGTH_MAX {
+            return None;
+        }
         let recalled = self.by_bytes.get(bytes)?;
         (recalled.names_generation == names_generation).then_some(recalled.class)
     }

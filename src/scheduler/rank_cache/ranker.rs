@@ -51,7 +51,7 @@ impl Outlooks {
         let date = table.changes().latest(slot);
         if (dated.slot, dated.date) != (slot, date) {
             (dated.slot, dated.date) = (slot, date);
-            table.policy().look_out(&self.profile, node, &mut dated.outlook);
+            table.policy().update_outlook(&self.profile, node, &mut dated.outlook);
         }
         &dated.outlook
     }
