@@ -125,8 +125,11 @@ impl RankCache {
         let class = &mut self.classes[class_index.0];
         class.asked_at = self.decisions;
         class.count += 1;
-        if table.policy().learns() && self.decisions >= self.profile_due {
-            self.refresh_profile(table);
+        if table.policy().learns() {
+            if self.decisions >= self.profile_due {
+                self.refresh_profile(table);
+            }
+            self.outlooks.make_room(table.slot_count(), self.classes.len());
         }
         let renewal = Some(&mut self.renewal).filter(|renewal| renewal.class() == Some(class_index));
         let class = &mut self.classes[class_index.0];

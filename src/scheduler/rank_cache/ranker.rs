@@ -10,8 +10,10 @@ use crate::scheduler::policy::Scoring;
 use crate::scheduler::profile::{Outlook, Profile};
 use crate::scheduler::rank::{Rank, Tier};
 
-/// Nodes whose outlooks are kept, at most, a power of two: more than change between two times that a demand is asked for.
-const OUTLOOKS_MAX: usize = 64;
+/// Nodes whose outlooks are kept for each class, and at least in all, a power of two each: more than change between two times that
+/// a demand is asked for.
+const OUTLOOKS_PER_CLASS: usize = 4;
+const OUTLOOKS_MIN: usize = 64;
 
 /// The newest profile and what it says of the nodes that were looked at last: a node that has changed is ranked for every
 /// class.
@@ -56,18 +58,19 @@ impl Outlooks {
         &dated.outlook
     }
 
-    /// Makes room for the outlooks of a table with so many slots.
+    /// Makes room for the outlooks of a table with so many slots, which there are so many classes for. Without room no slot is ranked.
     #[inline]
-    fn make_room(&mut self, slots: usize) {
-        if self.kept.len() < slots && self.kept.len() < OUTLOOKS_MAX {
-            self.grow(slots);
+    pub fn make_room(&mut self, slots: usize, classes: usize) {
+        let wanted = slots.min(OUTLOOKS_MIN.max(OUTLOOKS_PER_CLASS * classes));
+        if self.kept.len() < wanted {
+            self.grow(wanted);
         }
     }
 
     #[cold]
-    fn grow(&mut self, slots: usize) {
+    fn grow(&mut self, wanted: usize) {
         self.kept.clear();
-        self.kept.resize_with(slots.next_power_of_two().min(OUTLOOKS_MAX), Dated::default);
+        self.kept.resize_with(wanted.next_power_of_two(), Dated::default);
     }
 }
 
@@ -84,11 +87,7 @@ impl<'a> Ranker<'a> {
     #[inline]
     pub fn new(table: &'a NodeTable, scoring: Scoring<'a>, outlooks: &'a mut Outlooks) -> Self {
         let is_newest = table.policy().learns() && std::ptr::eq(scoring.profile, &*outlooks.profile);
-        let outlooks = is_newest.then(|| {
-            outlooks.make_room(table.slot_count());
-            outlooks
-        });
-        Self { table, scoring, outlooks }
+        Self { table, scoring, outlooks: is_newest.then_some(outlooks) }
     }
 
     /// The rank of a slot.
