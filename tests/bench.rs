@@ -322,6 +322,26 @@ fn right_replies_of_another_server_are_right() {
 }
 
 #[test]
+fn requests_that_are_late_in_an_open_loop_count_from_when_they_were_due() {
+    const STALL: Duration = Duration::from_millis(200);
+    let answer = |n, nodes: &[i64]| {
+        if n == 100 {
+            thread::sleep(STALL);
+        }
+        Some(placed(nodes[0]))
+    };
+    let port = false_server(Arc::new(answer)).port().to_string();
+    for polling in [&[][..], &["--busy-poll", "client"]] {
+        // While the server stands still, 200 of the 400 become due.
+        let arguments = ["-p", &port, "--shapes", "1", "--rate", "1000", "--requests", "400", "--duration", "60s"];
+        let report = report(&[&arguments[..], &["--warmup", "0s", "--pipeline", "1"], polling].concat());
+        assert_complete(&report);
+        let p90 = |latencies| number(&report[latencies], "p90");
+        assert!(p90("latency_ns") - p90("uncorrected_latency_ns") > STALL.as_nanos() as f64 / 4.0, "{report:#}");
+    }
+}
+
+#[test]
 fn no_server_at_the_address_is_said() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,9 @@
 //! What a client knows of its nodes, to check placements against.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
 use crate::scheduler::amount::Amount;
 use crate::wire::NodeId;
 
@@ -13,6 +17,9 @@ pub type Amounts = [Amount; RESOURCES];
 
 const MIB: f64 = (1 << 20) as f64;
 pub const GIB: f64 = 1024.0 * MIB;
+
+/// The number of each node.
+pub type NodeNumbers = HashMap<NodeId, usize, RandomState>;
 
 /// One node.
 #[derive(Debug)]

@@ -35,7 +35,21 @@ pub struct InFlight {
     pub operation: Operation,
     /// When it should have been sent; in a closed loop, when it was.
     pub due_ns: u64,
+    /// Right before it was first offered to the socket.
     pub sent_ns: u64,
+}
+
+/// The time of what is not due at a certain time, but when it is sent.
+const WHEN_SENT: u64 = u64::MAX;
+
+/// What a read has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    Nothing,
+    /// All there was.
+    Something,
+    /// As much as there was room for: there may be more.
+    Full,
 }
 
 /// A reply and the request that it answers.
@@ -67,6 +81,8 @@ pub struct Client {
     writes: VecDeque<usize>,
     split_writes: bool,
     in_flight: VecDeque<InFlight>,
+    /// How many of those, the last ones, were never offered to the socket.
+    unsent: usize,
 }
 
 impl Client {
@@ -99,6 +115,7 @@ impl Client {
             writes: VecDeque::new(),
             split_writes,
             in_flight: VecDeque::new(),
+            unsent: 0,
         })
     }
 
@@ -114,19 +131,28 @@ impl Client {
         self.written < self.output.len()
     }
 
-    /// Queues a request for the next [`Client::flush`].
+    /// Queues a request for the next [`Client::flush`]. It is due at a time that has come, or when it is sent.
     #[inline]
-    pub fn push(&mut self, operation: Operation, due_ns: u64, sent_ns: u64) {
+    pub fn push(&mut self, operation: Operation, due_ns: Option<u64>) {
         let start = self.output.len();
         self.workload.append_frame(&operation, &mut self.output);
         if self.split_writes {
             self.writes.extend([PREFIX_LENGTH, self.output.len() - start - PREFIX_LENGTH]);
         }
-        self.in_flight.push_back(InFlight { operation, due_ns, sent_ns });
+        self.in_flight.push_back(InFlight { operation, due_ns: due_ns.unwrap_or(WHEN_SENT), sent_ns: WHEN_SENT });
+        self.unsent += 1;
     }
 
-    /// Writes what is queued, as far as the socket takes it.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// Writes what is queued, as far as the socket takes it. Looks at the clock for what is new, right before.
+    pub fn flush(&mut self, now_ns: impl FnOnce() -> u64) -> io::Result<()> {
+        if self.unsent > 0 {
+            let sent_ns = now_ns();
+            for request in self.in_flight.range_mut(self.in_flight.len() - self.unsent..) {
+                request.sent_ns = sent_ns;
+                request.due_ns = request.due_ns.min(sent_ns);
+            }
+            self.unsent = 0;
+        }
         while self.is_write_blocked() {
             let left = self.output.len() - self.written;
             let length = self.writes.front().copied().unwrap_or(left);
@@ -149,20 +175,21 @@ impl Client {
         Ok(())
     }
 
-    /// Reads once, and returns whether there may be more to read.
+    /// Reads once.
     ///
     /// # Errors
     /// When the connection is lost or closed.
-    pub fn read(&mut self, pool: &mut Pool) -> io::Result<bool> {
+    #[inline]
+    pub fn read(&mut self, pool: &mut Pool) -> io::Result<Received> {
         let room = self.input.room(READ_LENGTH_MIN, pool).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let length = room.len();
         match self.stream.read(room) {
             Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
             Ok(count) => {
                 self.input.produce(count);
-                Ok(count == length)
+                Ok(if count == length { Received::Full } else { Received::Something })
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
             Err(error) => Err(error),
         }
     }
@@ -199,5 +226,39 @@ fn connect(socket: &Socket, address: &SockAddr) -> io::Result<()> {
             result => result,
         },
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::bench::workload::{Mix, WorkloadOptions};
+
+    #[test]
+    fn a_request_is_sent_right_before_it_is_first_offered_to_the_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let workload = Workload::new(WorkloadOptions {
+            mix: Mix::Schedule,
+            echo: false,
+            nodes: 1,
+            shapes: 1,
+            seed: 1,
+            connection: 0,
+            connections: 1,
+            view: "v",
+        });
+        let mut client = Client::connect(&Target::Unix(path), workload, false).unwrap();
+        let mut send = |due: &[Option<u64>], now_ns| {
+            due.iter().for_each(|&due_ns| client.push(Operation::Schedule { shape: 0 }, due_ns));
+            client.flush(|| now_ns).unwrap();
+            client.in_flight.iter().map(|request| (request.due_ns, request.sent_ns)).collect::<Vec<_>>()
+        };
+        assert_eq!(send(&[Some(10), None], 20), [(10, 20), (20, 20)]);
+        assert_eq!(send(&[], 30), [(10, 20), (20, 20)]);
+        assert_eq!(send(&[None], 40), [(10, 20), (20, 20), (40, 40)]);
     }
 }

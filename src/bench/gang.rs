@@ -1,8 +1,6 @@
 //! Demands that are placed together, and what may come of them.
 
-use std::collections::HashMap;
-
-use super::books::{Amounts, NodeBooks, add};
+use super::books::{Amounts, NodeBooks, NodeNumbers, add};
 use super::workload::{WrongReply, list, parsed};
 use crate::wire::NodeId;
 use crate::wire::extension::reply::{self, Answer};
@@ -48,7 +46,7 @@ impl Gang {
         message: &[u8],
         shapes: &[Amounts],
         books: &mut [NodeBooks],
-        numbers: Option<&HashMap<NodeId, usize>>,
+        numbers: Option<&NodeNumbers>,
     ) -> Result<(), WrongReply> {
         let demands = self.demands(shapes);
         match Answer::parse(message) {
@@ -67,7 +65,7 @@ impl Gang {
         nodes: impl Iterator<Item = NodeId>,
         demands: &[Amounts; GANG_LENGTH],
         books: &mut [NodeBooks],
-        numbers: &HashMap<NodeId, usize>,
+        numbers: &NodeNumbers,
     ) -> Result<(), WrongReply> {
         let mut taken = Vec::with_capacity(GANG_LENGTH);
         for (id, demand) in nodes.zip(demands) {
@@ -116,7 +114,7 @@ mod tests {
 
     const NODES: i64 = 9;
 
-    fn books(cpus: f64) -> (Vec<NodeBooks>, HashMap<NodeId, usize>) {
+    fn books(cpus: f64) -> (Vec<NodeBooks>, NodeNumbers) {
         let total = [cpus, 0.0, 0.0, 0.0].map(Amount::from_f64);
         let node = |id| {
             let mut node = NodeBooks {

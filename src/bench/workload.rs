@@ -1,8 +1,8 @@
 //! What a simulated Ray client sends, and the books it checks replies against.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
-use super::books::{Amounts, CPU, GIB, NodeBooks, add, present, shape, subtract};
+use super::books::{Amounts, CPU, GIB, NodeBooks, NodeNumbers, add, present, shape, subtract};
 use super::gang::Gang;
 use crate::scheduler::amount::Amount;
 use crate::wire::NodeId;
@@ -129,8 +129,10 @@ pub struct Workload {
     has_others: bool,
     random: fastrand::Rng,
     nodes: Vec<NodeBooks>,
-    by_id: HashMap<NodeId, usize>,
+    by_id: NodeNumbers,
     shapes: Vec<Amounts>,
+    /// The frame of the schedule of each shape.
+    schedules: Vec<Vec<u8>>,
     running: VecDeque<(usize, usize)>,
     cpu_used: Amount,
     cpu_used_max: Amount,
@@ -154,6 +156,7 @@ impl Workload {
         let own = (first..nodes.len()).step_by(step);
         follow_ups.extend(own.map(|node| Operation::Add { node, available: nodes[node].total }));
         let has_others = mix.is_shared() && connections > 1;
+        let shapes: Vec<Amounts> = (0..options.shapes).map(shape).collect();
         let mut workload = Self {
             mix,
             echo: options.echo,
@@ -162,7 +165,8 @@ impl Workload {
             random: fastrand::Rng::with_seed(own_seed),
             by_id: nodes.iter().enumerate().map(|(number, node)| (node.id, number)).collect(),
             nodes,
-            shapes: (0..options.shapes).map(shape).collect(),
+            schedules: shapes.iter().map(schedule).collect(),
+            shapes,
             running: VecDeque::new(),
             cpu_used: Amount::ZERO,
             cpu_used_max: Amount::from_f64(cpu_total * LOAD / if has_others { connections as f64 } else { 1.0 }),
@@ -203,7 +207,7 @@ impl Workload {
     #[inline]
     pub fn append_frame(&self, operation: &Operation, out: &mut Vec<u8>) {
         match *operation {
-            Operation::Schedule { shape } => request::append_schedule(out, present(&self.shapes[shape])),
+            Operation::Schedule { shape } => out.extend_from_slice(&self.schedules[shape]),
             Operation::Remove { node } => request::append_remove_node(out, self.nodes[node].id),
             Operation::Add { node, available } => {
                 let NodeBooks { id, address, .. } = &self.nodes[node];
@@ -337,6 +341,13 @@ impl Workload {
             self.follow_ups.extend([Operation::Remove { node: number }, Operation::Add { node: number, available }]);
         }
     }
+}
+
+/// The frame that asks for a demand.
+fn schedule(demand: &Amounts) -> Vec<u8> {
+    let mut frame = Vec::new();
+    request::append_schedule(&mut frame, present(demand));
+    frame
 }
 
 /// Nodes of different sizes. The same seed gives the same.
