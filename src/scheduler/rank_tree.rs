@@ -4,11 +4,16 @@
 //! touches one line a level and stops where the maximum stays the same; the highest rank is found by
 //! going down one line a level.
 
+use smallvec::SmallVec;
+
 use super::cells::Slot;
 use super::rank::Rank;
 
 /// Entries that one entry of the next level stands for: 64 bytes.
 const FAN_OUT: usize = 8;
+
+/// Levels of a tree of two million slots. Those of a larger one take an allocation.
+const LEVELS: usize = 7;
 
 /// The bits of a node that is not feasible. Those of every rank are greater.
 const INFEASIBLE: u64 = 0;
@@ -21,7 +26,7 @@ pub struct RankTree {
     /// Of all levels, one after the other, the lowest first.
     groups: Vec<[u64; FAN_OUT]>,
     /// The first group of each level.
-    levels: Vec<usize>,
+    levels: SmallVec<[u32; LEVELS]>,
     slots: usize,
     /// The highest rank and the lowest slot that has it, while it is known: one that rises stays the highest.
     highest: Option<(Rank, Slot)>,
@@ -42,7 +47,7 @@ impl RankTree {
     /// Adds slots at the end, none of them feasible, if there is room. Returns whether there was.
     #[inline]
     pub fn extend_to(&mut self, slots: usize) -> bool {
-        let lowest_groups = self.levels.get(1).copied().unwrap_or(self.groups.len());
+        let lowest_groups = self.levels.get(1).map_or(self.groups.len(), |&level| level as usize);
         let has_room = slots <= lowest_groups * FAN_OUT;
         if has_room {
             self.slots = self.slots.max(slots);
@@ -65,6 +70,7 @@ impl RankTree {
         }
         for levels in self.levels.windows(2) {
             let &[below, level] = levels else { break };
+            let (below, level) = (below as usize, level as usize);
             (first, end) = (first / FAN_OUT, end.div_ceil(FAN_OUT));
             for group in first..end {
                 self.groups[level + group / FAN_OUT][group % FAN_OUT] = greatest(&self.groups[below + group]);
@@ -82,7 +88,7 @@ impl RankTree {
         self.levels.clear();
         let (mut start, mut groups) = (0, (slots + room).div_ceil(FAN_OUT).max(1));
         loop {
-            self.levels.push(start);
+            self.levels.push(start as u32);
             start += groups;
             if groups == 1 {
                 break;
@@ -102,6 +108,7 @@ impl RankTree {
         let mut old = std::mem::replace(&mut self.groups[index / FAN_OUT][index % FAN_OUT], bits);
         let mut below = 0;
         for &level in self.levels.iter().skip(1) {
+            let level = level as usize;
             index /= FAN_OUT;
             let greatest_before = self.groups[level + index / FAN_OUT][index % FAN_OUT];
             if bits < greatest_before {
@@ -150,8 +157,8 @@ impl RankTree {
         let bits = greatest(self.groups.last()?);
         let rank = Rank::from_bits(bits)?;
         let mut index = 0;
-        for level in self.levels.iter().rev() {
-            let group = &self.groups[level + index];
+        for &level in self.levels.iter().rev() {
+            let group = &self.groups[level as usize + index];
             index = index * FAN_OUT + group.iter().position(|&entry| entry == bits)?;
         }
         Some((rank, index as Slot))
