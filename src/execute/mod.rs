@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use self::failure::Failure;
 use self::session::{Session, SharedViews};
 use self::token::Token;
+use crate::prefetch::Step;
 use crate::scheduler::node_table::Full;
 use crate::scheduler::view::ViewOptions;
 use crate::server::service::{Output, Service};
@@ -261,6 +262,13 @@ impl Service for SchedulerService {
             self.counters.refused[refusal.index()] += 1;
         }
         refusal
+    }
+
+    #[inline]
+    fn prefetch(&mut self, step: Step, session: &mut Self::Session, message: &[u8]) {
+        if let (Session::Private(Some(view)), Some(list)) = (session, Request::list_of_schedule(message)) {
+            view.prefetch(step, list);
+        }
     }
 
     #[inline]

@@ -24,6 +24,7 @@ use super::amount::Amount;
 use super::policy::Share;
 use super::resource_names::ResourceId;
 use super::room;
+use crate::prefetch::load;
 
 /// Index of a node in its view's table. A slot is used again after its node has gone.
 pub type Slot = u32;
@@ -112,6 +113,20 @@ impl Cells {
             Resource::Column(column) => self.columns[usize::from(*column)].holders as usize,
             Resource::Sparse(sparse) => sparse.slots().len(),
         }
+    }
+
+    /// Loads where the cells are.
+    #[inline]
+    pub fn prefetch(&self) {
+        load(self.resources.len());
+        self.rows.prefetch();
+    }
+
+    /// Loads a node's cells of the columns, and what is known of the first resources, which most nodes have.
+    #[inline]
+    pub fn prefetch_row(&self, slot: Slot) {
+        load(matches!(self.resources.first(), Some(Resource::Column(_))));
+        self.rows.prefetch_row(slot);
     }
 
     /// Number of resources that a node has.

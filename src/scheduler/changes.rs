@@ -102,6 +102,13 @@ impl Changes {
         self.newest = slot;
     }
 
+    /// The two slots that have changed last, if there are such.
+    #[inline]
+    pub fn last_two(&self) -> [Slot; 2] {
+        let newest = self.by_slot.get(self.newest as usize);
+        [self.newest, newest.map_or(NONE, |change| change.older)]
+    }
+
     /// Every slot has changed.
     pub fn mark_all(&mut self) {
         self.end += 1;

@@ -21,6 +21,7 @@ use super::resource_names::{ResourceId, ResourceNames};
 use super::room;
 use super::units::{UnitResources, Units};
 use crate::memory::MemoryLimit;
+use crate::prefetch::load;
 use crate::wire::NodeId;
 
 pub use demand::Demand;
@@ -245,6 +246,27 @@ impl NodeTable {
             None => (0..).zip(&mut self.terms).for_each(|(slot, kept)| *kept = term(slot)),
         }
         self.settled = self.changes.end();
+    }
+
+    /// Loads where what decisions need of it is.
+    #[inline]
+    pub fn prefetch(&self) {
+        load(self.leaving);
+        load(self.settled);
+        load(self.policy.learns());
+        load(self.names.generation());
+        load(self.nodes.len());
+        load(self.changes.end());
+        self.cells.prefetch();
+    }
+
+    /// Loads what ranks look at of a node.
+    #[inline]
+    pub fn prefetch_node(&self, slot: Slot) {
+        if let Some(node) = self.nodes.get(slot as usize) {
+            load(node.queued);
+            self.cells.prefetch_row(slot);
+        }
     }
 
     /// Number of slots, vacant or not.

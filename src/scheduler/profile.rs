@@ -13,6 +13,7 @@ use super::node_table::{Demand, Node, NodeTable};
 use super::policy::NodeTerm;
 use super::resource_names::ResourceId;
 use super::units::Units;
+use crate::prefetch::load;
 
 /// Resources that a profile looks at, at most: those that matter are far fewer.
 pub const RESOURCES_MAX: usize = 8;
@@ -176,6 +177,23 @@ impl Profile {
     /// Makes a profile of a table's nodes and the demands that were counted.
     pub fn new<'a>(table: &NodeTable, counts: impl Iterator<Item = Count<'a>> + Clone) -> Self {
         Draft::default().complete(table, counts)
+    }
+
+    /// Loads what scores look at.
+    #[inline]
+    pub fn prefetch(&self) {
+        load(self.factors);
+        load(self.prospect);
+        load((self.resources.len(), self.common.groups.len()));
+    }
+
+    /// Loads what scores look at and [`Profile::prefetch`] has found.
+    #[inline]
+    pub fn prefetch_lists(&self) {
+        load(self.resources.first().copied());
+        for group in &self.common.groups {
+            load((group.amounts[0][0], group.weights[0]));
+        }
     }
 
     /// Whether there is nothing to go by.

@@ -23,6 +23,7 @@ use super::node_table::{Demand, NodeTable};
 use super::profile::{self, Count, Draft, Profile};
 use super::rank::Rank;
 use super::rank_tree::RankTree;
+use crate::prefetch::{Step, load};
 
 /// Classes of a view at most; the one asked longest ago makes room.
 const CLASSES_MAX: usize = 256;
@@ -58,6 +59,8 @@ pub struct RankCache {
     /// Clients write a demand in few ways, so its bytes nearly always find its class without being parsed. Every list is
     /// also with its class.
     by_bytes: HashMap<List, Recalled, RandomState>,
+    /// The class of the list that was [prefetched](Self::prefetch) last, if it is remembered.
+    expected: Option<ClassIndex>,
     decisions: u64,
     /// See [`RankCache::take_looked_at`].
     looked_at: usize,
@@ -85,6 +88,39 @@ impl RankCache {
         }
         let recalled = self.by_bytes.get(bytes)?;
         (recalled.names_generation == names_generation).then_some(recalled.class)
+    }
+
+    /// Loads what [`RankCache::recall`] and [`RankCache::highest`] will need for a list of resources, as far as a step of the way
+    /// goes.
+    #[inline]
+    pub fn prefetch(&mut self, step: Step, bytes: &[u8], table: &NodeTable) {
+        let class = self.expected.and_then(|class| self.classes.get(class.0));
+        match step {
+            Step::View => {
+                load((self.by_bytes.len(), self.classes.len(), self.changed.len()));
+                load((self.decisions, self.profile_due, self.looked_at));
+                load(self.renewal.class());
+                self.outlooks.prefetch();
+            }
+            Step::Demand => {
+                self.expected = self.recall(bytes, table.names().generation());
+                self.outlooks.profile().prefetch();
+                load(table.changes().last_two());
+            }
+            Step::Class => {
+                class.inspect(|class| class.prefetch());
+                self.outlooks.profile().prefetch_lists();
+                for slot in table.changes().last_two() {
+                    table.prefetch_node(slot);
+                    self.outlooks.prefetch_slot(slot);
+                }
+            }
+            Step::Ranks => {
+                let Some(class) = class else { return };
+                load(class.demand.entries().first().copied());
+                table.changes().last_two().iter().for_each(|&slot| class.ranks.prefetch_slot(slot));
+            }
+        }
     }
 
     /// The class of a demand, made if there is none, which the list of resources in `bytes` was resolved to. The table

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::cells::Slot;
 use super::rank::Rank;
+use crate::prefetch::load;
 
 /// Entries that one entry of the next level stands for: 64 bytes.
 const FAN_OUT: usize = 8;
@@ -122,6 +123,24 @@ impl RankTree {
             }
             self.groups[level + index / FAN_OUT][index % FAN_OUT] = bits;
             (old, below) = (greatest_before, level);
+        }
+    }
+
+    /// Loads what is known of the ranks, and where they are.
+    #[inline]
+    pub fn prefetch(&self) {
+        load(self.highest);
+        load(self.groups.len());
+        load(self.levels.len());
+    }
+
+    /// Loads what [`RankTree::set`] looks at for a slot.
+    #[inline]
+    pub fn prefetch_slot(&self, slot: Slot) {
+        let mut index = slot as usize;
+        for &level in &self.levels {
+            index /= FAN_OUT;
+            load(self.groups.get(level as usize + index).map(|group| group[0]));
         }
     }
 

@@ -16,6 +16,7 @@ use super::rank::Rank;
 use super::rank_cache::{ClassIndex, RankCache};
 use super::selection::Selector;
 use super::units::{UNIT_RESOURCES, UnitResources};
+use crate::prefetch::Step;
 use crate::wire::NodeId;
 use crate::wire::resources::Resources;
 
@@ -208,6 +209,15 @@ impl View {
             Ok(decision) => self.commit(decision, options.strict),
             Err(unplaced) => Err(unplaced),
         })
+    }
+
+    /// Loads what [`View::schedule_again`] will need for a list of resources, as far as a step of the way goes.
+    #[inline]
+    pub fn prefetch(&mut self, step: Step, list: &[u8]) {
+        if step == Step::View {
+            self.table.prefetch();
+        }
+        self.cache.prefetch(step, list, &self.table);
     }
 
     /// Decides by the cache of ranks where there is a rank for the demand.

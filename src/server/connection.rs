@@ -11,6 +11,7 @@ use super::service::{Output, Service};
 use super::stream::{Peer, Stream};
 use super::waits::Wait;
 use crate::execute::Refusal;
+use crate::prefetch::Step;
 use crate::ring::{Pool, Ring, STORAGE_LENGTH};
 use crate::telemetry::server::ServerTelemetry;
 use crate::wire::frame::{self, Frame};
@@ -172,6 +173,17 @@ impl<S> Connection<S> {
     #[inline]
     pub fn read(&mut self, pool: &mut Pool, log_limits: &mut LogLimits) -> Option<Turn> {
         self.try_read(pool, log_limits).unwrap_or_else(|reason| Some(self.close(reason)))
+    }
+
+    /// Loads what the first request that was read needs, as far as a step of the way goes.
+    #[inline]
+    pub fn prefetch<V>(&mut self, step: Step, service: &mut V, frame_length_max: usize)
+    where
+        V: Service<Session = S>,
+    {
+        if let Ok(Frame::Complete { message, .. }) = frame::split(self.input.waiting(), frame_length_max) {
+            service.prefetch(step, &mut self.session, message);
+        }
     }
 
     /// The second part: the requests that the read has completed, which were complete at a time. Returns what they have cost, in usual

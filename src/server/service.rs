@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use crate::execute::Refusal;
+use crate::prefetch::Step;
 use crate::ring::{Pool, Ring};
 use crate::telemetry::server::ServerTelemetry;
 use crate::wire::reply::Reply;
@@ -23,6 +24,10 @@ pub trait Service {
 
     /// Answers one message with exactly one reply frame, and says if the request was not carried out and why.
     fn execute(&mut self, session: &mut Self::Session, message: &[u8], output: &mut Output<'_>) -> Option<Refusal>;
+
+    /// Loads what a message will need that is [executed](Self::execute) soon, as far as a step of the way goes.
+    #[inline]
+    fn prefetch(&mut self, _step: Step, _session: &mut Self::Session, _message: &[u8]) {}
 
     /// What the requests since this was last asked have cost beyond the usual, in usual requests. It goes off the budget of
     /// their connection's turn, so that costly ones do not keep others waiting for as many of them as cheap ones.

@@ -2,10 +2,12 @@
 
 use external_scheduler::execute::session::Session;
 use external_scheduler::execute::{Answer, LEASE, SchedulerService, ServiceOptions};
+use external_scheduler::prefetch::Step;
 use external_scheduler::scheduler::amount::Amount;
 use external_scheduler::scheduler::policy::{DEFINITIONS, Parameters, Policy};
 use external_scheduler::scheduler::units::UnitResources;
 use external_scheduler::scheduler::view::{View, ViewOptions};
+use external_scheduler::server::service::Service;
 use external_scheduler::telemetry::server::ServerTelemetry;
 use external_scheduler::wire::NodeId;
 use external_scheduler::wire::frame::PREFIX_LENGTH;
@@ -95,6 +97,39 @@ fn every_policy() {
     for definition in &DEFINITIONS {
         drive(definition.name, 5_000, 40, false);
         drive(definition.name, 2_000, 5, true);
+    }
+}
+
+/// Messages that are prefetched, the next or others, are answered as they are without.
+#[test]
+fn prefetching_changes_no_answer() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let telemetry = ServerTelemetry::default();
+    for definition in &DEFINITIONS {
+        let policy = Policy::named(definition.name, Parameters::default()).expect("a policy of that name");
+        let options = ViewOptions { policy, ..ViewOptions::default() };
+        let service = || SchedulerService::new(ServiceOptions { view: options.clone(), lease: LEASE, token: None });
+        let [mut plain, mut prefetching] = [service(), service()].map(|service| (service, Session::New));
+        let mut last = Vec::new();
+        for _ in 0..3_000 {
+            let (mut frame, id) = (Vec::new(), NodeId(random.i64(0..40)));
+            match random.u8(0..20) {
+                0..3 => request::append_add_node(&mut frame, id, on_wire(&random_resources(&mut random, 6, 0))),
+                3 => request::append_remove_node(&mut frame, id),
+                _ => request::append_schedule(&mut frame, on_wire(&random_resources(&mut random, 1, 0))),
+            }
+            let message = &frame[PREFIX_LENGTH..];
+            for step in Step::ALL {
+                let message = random.choice([message, &last, &[]]).expect("one of them");
+                prefetching.0.prefetch(step, &mut prefetching.1, message);
+            }
+            let [expected, answer] = [&mut plain, &mut prefetching]
+                .map(|(service, session)| format!("{:?}", service.run(session, message, &telemetry)));
+            assert_eq!(answer, expected, "{}: {message:?}", definition.name);
+            last = message.to_vec();
+        }
     }
 }
 

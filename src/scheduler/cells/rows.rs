@@ -1,6 +1,7 @@
 //! The cells of the resources that many nodes have.
 
 use super::{Cell, Slot};
+use crate::prefetch::load;
 use crate::scheduler::amount::Amount;
 use crate::scheduler::room;
 
@@ -50,6 +51,23 @@ impl Rows {
             self.available = widened(&self.available, self.width, rows, width);
         }
         self.width = width;
+    }
+
+    /// Loads where the rows are.
+    #[inline]
+    pub fn prefetch(&self) {
+        load(self.width);
+        load(self.cells.len());
+        load(self.available.len());
+    }
+
+    /// Loads a row.
+    #[inline]
+    pub fn prefetch_row(&self, slot: Slot) {
+        let start = slot as usize * self.width;
+        for place in [start, start + self.width.saturating_sub(1)] {
+            load(self.cells.get(place).map(|cell| cell.reserved));
+        }
     }
 
     /// A cell.

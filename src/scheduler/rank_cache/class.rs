@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::ranker::{Outlooks, Ranker};
 use super::renewal::Renewal;
+use crate::prefetch::load;
 use crate::scheduler::cells::Slot;
 use crate::scheduler::changes::Position;
 use crate::scheduler::node_table::{Demand, NodeTable};
@@ -76,6 +77,17 @@ impl Class {
     fn set_profile(&mut self, profile: &Rc<Profile>) {
         self.profile.clone_from(profile);
         self.asked = profile.asked(&self.demand);
+    }
+
+    /// Loads what is known of the class, and where its ranks are.
+    #[inline]
+    pub fn prefetch(&self) {
+        load(self.demand.entries().len());
+        load(Rc::as_ptr(&self.profile));
+        load(self.asked);
+        load((self.ranked, self.seen));
+        load((self.count, self.asked_at));
+        self.ranks.prefetch();
     }
 
     /// Brings the ranks that there are up to date with the nodes, and what there is of newer ones.

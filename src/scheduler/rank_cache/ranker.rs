@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::prefetch::load;
 use crate::scheduler::cells::Slot;
 use crate::scheduler::changes::Position;
 use crate::scheduler::node_table::{Node, NodeTable};
@@ -43,6 +44,22 @@ impl Outlooks {
     pub fn start_over(&mut self, profile: Profile) {
         self.profile = Rc::new(profile);
         self.kept.clear();
+    }
+
+    /// Loads where outlooks are, and what they have in common.
+    #[inline]
+    pub fn prefetch(&self) {
+        load(self.kept.len());
+        load(Rc::as_ptr(&self.profile));
+    }
+
+    /// Loads the outlook of a slot.
+    #[inline]
+    pub fn prefetch_slot(&self, slot: Slot) {
+        if let Some(dated) = self.kept.get(slot as usize & self.kept.len().wrapping_sub(1)) {
+            load((dated.slot, dated.date));
+            load(dated.outlook.free);
+        }
     }
 
     #[inline]
