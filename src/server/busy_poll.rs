@@ -26,7 +26,7 @@ pub struct Vigil {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// The last poll has brought something, so that the clock need not be looked at.
+    /// The last poll has brought something.
     Busy,
     /// Nothing has come for a while.
     Idle {
@@ -47,14 +47,14 @@ impl Vigil {
         !matches!(self.state, State::Asleep)
     }
 
-    /// A poll has brought something, or nothing.
+    /// A poll has brought something, or nothing, at a time.
     #[inline]
-    pub fn polled(&mut self, something: bool) {
+    pub fn polled(&mut self, something: bool, now: Instant) {
         let BusyPoll::For(time) = self.busy_poll else { return };
         self.state = match self.state {
             _ if something => State::Busy,
-            State::Busy => State::Idle { until: Instant::now() + time },
-            State::Idle { until } if Instant::now() >= until => State::Asleep,
+            State::Busy => State::Idle { until: now + time },
+            State::Idle { until } if now >= until => State::Asleep,
             state => state,
         };
     }
@@ -67,7 +67,7 @@ mod tests {
     /// Whether the next poll must not sleep, after polls that have brought something or nothing.
     fn is_awake(busy_poll: BusyPoll, polls: &[bool]) -> bool {
         let mut vigil = Vigil::new(busy_poll);
-        polls.iter().for_each(|&something| vigil.polled(something));
+        polls.iter().for_each(|&something| vigil.polled(something, Instant::now()));
         vigil.is_awake()
     }
 

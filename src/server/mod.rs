@@ -13,6 +13,7 @@
 
 mod accept;
 pub mod allow;
+mod alone;
 pub mod busy_poll;
 pub mod close;
 pub mod connection;
@@ -34,6 +35,7 @@ use slab::Slab;
 
 use self::accept::Listeners;
 use self::allow::AllowList;
+use self::alone::Alone;
 use self::busy_poll::{BusyPoll, Vigil};
 use self::close::CloseReason;
 use self::connection::{Connection, Shared, Turn};
@@ -52,12 +54,6 @@ const EVENTS_MAX: usize = 1024;
 
 /// How often the loop goes round at least while something is to happen at a certain time.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// Rounds in a row that must have served one connection alone before a loop that polls without sleeping asks its socket.
-const ALONE_ROUNDS: u32 = 8;
-
-/// How often that connection's socket is asked before the others are looked at: they wait some microseconds for it.
-const ALONE_READS: u32 = 16;
 
 /// A round that comes later than this after the one before was not held up by work: the process did not run.
 const GAP_MIN: Duration = Duration::from_secs(3);
@@ -130,29 +126,6 @@ pub struct Server<V: Service> {
     stop_at: Option<Instant>,
 }
 
-/// The connection that alone has something to say, while one has.
-#[derive(Debug, Default)]
-struct Alone {
-    token: Option<Token>,
-    /// Rounds in a row that have served it and no other.
-    rounds: u32,
-}
-
-impl Alone {
-    /// A round has served one connection, or none or several.
-    #[inline]
-    fn served(&mut self, token: Option<Token>) {
-        self.rounds = if token == self.token { self.rounds.saturating_add(1) } else { 0 };
-        self.token = token;
-    }
-
-    /// The connection, if it has been alone for long enough to go on like this.
-    #[inline]
-    fn token(&self) -> Option<Token> {
-        self.token.filter(|_| self.rounds >= ALONE_ROUNDS)
-    }
-}
-
 impl<V: Service> Server<V> {
     /// Prepares a server for listeners that listen already. It sleeps when nothing has come for as long as `busy_poll` says.
     ///
@@ -201,19 +174,20 @@ impl<V: Service> Server<V> {
         self.now = Instant::now();
         self.manager.tell_ready(&format!("listening on {}", self.listeners), self.now);
         while !self.is_finished() {
-            if self.vigil.is_awake() {
-                self.ask_alone();
+            match self.vigil.is_awake() {
+                true => self.ask_alone(),
+                false => self.end_alone(),
             }
             let timeout = self.poll_timeout();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
                 result => result?,
             }
-            self.vigil.polled(!events.is_empty() || !self.queue.is_empty());
             if !events.is_empty() {
-                self.alone.served(only(&events).map(Event::token));
+                self.count_alone(only(&events).map(Event::token));
             }
             self.begin_round(timeout.is_some());
+            self.vigil.polled(!events.is_empty() || !self.queue.is_empty(), self.now);
             self.round(&events);
             self.close_overdue();
             if self.service_due().is_some_and(|due| due <= self.now) {
@@ -228,24 +202,6 @@ impl<V: Service> Server<V> {
         self.log_limits.finish();
         log::info!("stopped: {}; {}", self.telemetry.counters, self.service.summary());
         Ok(())
-    }
-
-    /// Reads from the connection that has been alone for a while, without asking the poll first whether it has something: that is
-    /// one system call less before its reply. The poll comes after the reply, while the peer is busy with it.
-    #[inline]
-    fn ask_alone(&mut self) {
-        let Some(token) = self.alone.token() else { return };
-        if !self.queue.is_empty() {
-            return;
-        }
-        for _ in 0..ALONE_READS {
-            let Some(connection) = self.connection(token) else { return };
-            connection.set_readable(false);
-            if self.turn(token) {
-                self.vigil.polled(true);
-                return;
-            }
-        }
     }
 
     /// Looks at the clock, once a round. Where the round before is too long ago, although the poll `had_timeout`, peers and
@@ -306,10 +262,10 @@ impl<V: Service> Server<V> {
         }
     }
 
-    /// Gives a connection a turn. Returns whether it had something to do.
+    /// Gives a connection a turn.
     #[inline]
-    fn turn(&mut self, token: Token) -> bool {
-        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return false };
+    fn turn(&mut self, token: Token) {
+        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return };
         let shared = Shared {
             pool: &mut self.pool,
             telemetry: &mut self.telemetry,
@@ -317,13 +273,13 @@ impl<V: Service> Server<V> {
             frame_length_max: self.limits.frame_length_max,
         };
         let turn = connection.turn(&mut self.service, shared);
-        self.end_turn(token, turn)
+        self.end_turn(token, turn);
     }
 
-    /// Does what a connection needs next. Returns whether it had something to do.
+    /// Does what a connection needs next.
     #[inline]
-    fn end_turn(&mut self, token: Token, turn: Turn) -> bool {
-        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return false };
+    fn end_turn(&mut self, token: Token, turn: Turn) {
+        let Some(connection) = self.connections.get_mut(token.0 & KEY_MASK) else { return };
         if connection.has_progressed() {
             self.waits.end(token.0 & KEY_MASK);
         }
@@ -333,17 +289,11 @@ impl<V: Service> Server<V> {
                     self.waits.begin(token.0 & KEY_MASK, wait, self.now);
                 }
                 let blocked = connection.is_write_blocked();
-                if blocked != connection.write_interest {
-                    connection.write_interest = blocked;
-                    if let Err(error) = connection.stream.set_write_interest(self.poll.registry(), token, blocked) {
-                        self.close(token, CloseReason::Lost(error));
-                        return true;
-                    }
-                }
                 if self.stop_at.is_some() && connection.is_drained() {
                     self.close(token, CloseReason::Shutdown);
+                } else if blocked != connection.write_interest {
+                    self.set_write_interest(token, blocked);
                 }
-                return matches!(turn, Turn::Wait);
             }
             Turn::Again => {
                 if !std::mem::replace(&mut connection.queued, true) {
@@ -352,7 +302,20 @@ impl<V: Service> Server<V> {
             }
             Turn::Close(reason) => self.close(token, reason),
         }
-        true
+    }
+
+    /// Asks the poll for an event once the socket of a connection takes more, or no longer.
+    #[cold]
+    fn set_write_interest(&mut self, token: Token, wanted: bool) {
+        // It has to watch the socket.
+        self.end_alone();
+        let registry = self.poll.registry();
+        let connection = self.connections.get_mut(token.0 & KEY_MASK).filter(|connection| connection.token == token);
+        let Some(connection) = connection else { return };
+        connection.write_interest = wanted;
+        if let Err(error) = connection.stream.set_write_interest(registry, token, wanted) {
+            self.close(token, CloseReason::Lost(error));
+        }
     }
 
     /// Closes connections whose peers have let the server wait too long.

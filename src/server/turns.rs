@@ -73,7 +73,7 @@ impl<V: Service> Server<V> {
 
     /// The second part of a turn. Returns what its requests have cost.
     #[inline]
-    fn execute(&mut self, token: Token) -> usize {
+    pub(super) fn execute(&mut self, token: Token) -> usize {
         let shared = Shared {
             pool: &mut self.pool,
             telemetry: &mut self.telemetry,
@@ -86,7 +86,7 @@ impl<V: Service> Server<V> {
 
     /// The last part of a turn.
     #[inline]
-    fn send(&mut self, token: Token) {
+    pub(super) fn send(&mut self, token: Token) {
         let Self { connections, pool, .. } = self;
         let connection = connections.get_mut(token.0 & KEY_MASK).filter(|connection| connection.token == token);
         if let Some(turn) = connection.map(|connection| connection.send(pool)) {

@@ -151,7 +151,7 @@ fn a_stop_waits_no_longer_than_it_is_told_to() {
         let server = Server::start(&["--shutdown-timeout", timeout, "--write-timeout", "60m"]);
         let mut other = server.connect();
         let mut client = server.connect();
-        let _flood = flood(&mut client, &mut other, &mut random());
+        let _flood = flood(&mut client, Some(&mut other), &mut random());
         let ended = server.terminate();
         ended.assert_code(0, timeout);
         assert!(ended.stderr.contains("2 at exit"), "{}", ended.stderr);

@@ -221,7 +221,7 @@ fn a_reset_while_replies_wait_costs_nobody_else() {
     other.add(1, X);
     for transport in Transport::ALL {
         let mut client = server.connect_over(transport);
-        flood(&mut client, &mut other, &mut random);
+        flood(&mut client, Some(&mut other), &mut random);
         client.reset();
         assert_eq!(other.place(X), Some(1), "{transport:?}");
     }
@@ -241,7 +241,7 @@ fn a_client_that_does_not_read_is_not_read_and_loses_nothing() {
         #[cfg(target_os = "linux")]
         let memory_before = server.process.memory_peak_bytes();
         let mut client = server.connect_over(transport);
-        let flood = flood(&mut client, &mut other, &mut random);
+        let flood = flood(&mut client, Some(&mut other), &mut random);
         println!("{transport:?}: took {} requests before it blocked", flood.expected.len());
 
         let start = Instant::now();
@@ -271,6 +271,21 @@ fn a_client_that_does_not_read_is_not_read_and_loses_nothing() {
         }
         flood.finish(&mut client);
         client.round_trip();
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_may_be_the_only_one_of_a_server_that_polls() {
+    let mut random = random();
+    let server = Server::start(&["--busy-poll", "always"]);
+    for transport in Transport::ALL {
+        let mut client = server.connect_over(transport);
+        for _ in 0..2 {
+            (0..100).for_each(|_| client.round_trip());
+            flood(&mut client, None, &mut random).finish(&mut client);
+        }
+        client.end_sending();
+        client.assert_closed("it has sent all");
     }
 }
 
