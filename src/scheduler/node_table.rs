@@ -201,19 +201,13 @@ impl NodeTable {
     /// The node in a slot; `None` where the slot is vacant.
     #[inline]
     pub fn node(&self, slot: Slot) -> Option<Node<'_>> {
-        let entry = &self.nodes[slot as usize];
-        entry.is_there.then_some(Node { table: self, slot, id: entry.id, term: self.term(slot) })
+        self.nodes[slot as usize].is_there.then_some(Node { table: self, slot })
     }
 
     /// The node term of a slot; any where it is vacant.
     #[inline]
     pub fn term(&self, slot: Slot) -> NodeTerm {
         self.terms.get(slot as usize).copied().unwrap_or_default()
-    }
-
-    /// The node in a slot with the node term of any policy; `None` where the slot is vacant.
-    pub fn node_under(&self, policy: &Policy, slot: Slot) -> Option<Node<'_>> {
-        self.node(slot).map(|node| Node { term: policy.node_term(&self.cells, slot), ..node })
     }
 
     /// Every node, by ascending slot.

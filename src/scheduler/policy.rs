@@ -125,6 +125,12 @@ impl Policy {
         self.definition.name
     }
 
+    /// Whether it is the same, whatever the parameters.
+    #[inline]
+    pub fn is_same(&self, other: &Policy) -> bool {
+        std::ptr::eq(self.definition, other.definition)
+    }
+
     /// Its parameters.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
@@ -151,16 +157,17 @@ impl Policy {
     /// What a profile says of a node, whatever the demand.
     pub fn outlook(&self, profile: &Profile, node: Node<'_>) -> Outlook {
         let mut outlook = Outlook::default();
-        self.update_outlook(profile, node, &mut outlook);
+        outlook.set_free(profile, node);
+        outlook.term = self.outlook_term(profile, &outlook, node);
         outlook
     }
 
-    /// Brings an outlook by the same profile up to date, be it that of another node.
+    /// The policy's part of the outlook of a node whose free amounts it has.
     #[inline]
-    pub fn update_outlook(&self, profile: &Profile, node: Node<'_>, outlook: &mut Outlook) {
-        outlook.set_free(profile, node);
-        if let Score::Learned { term, .. } = self.definition.score {
-            outlook.term = term(profile, &outlook.free, node);
+    pub fn outlook_term(&self, profile: &Profile, outlook: &Outlook, node: Node<'_>) -> NodeTerm {
+        match self.definition.score {
+            Score::Direct(_) => NodeTerm::default(),
+            Score::Learned { term, .. } => term(profile, &outlook.free, node),
         }
     }
 

@@ -37,29 +37,20 @@ pub type Vector = [f32; RESOURCES_MAX];
 /// What a demand asks for of the resources of a profile.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
-    /// The places of the resources that it asks for, and how much of each; the first `count` of both.
-    places: [u8; RESOURCES_MAX],
+    /// How much of each; 0 beyond them.
     amounts: [Amount; RESOURCES_MAX],
-    count: usize,
-    /// Whether it asks for these alone.
+    /// The same in units.
+    units: Vector,
+    /// Whether it asks for something, and for these alone.
     is_all: bool,
-}
-
-impl Asked {
-    #[inline]
-    fn iter(&self) -> impl Iterator<Item = (usize, Amount)> {
-        let entries = self.places.iter().zip(&self.amounts).take(self.count);
-        // The remainder tells the compiler that the place is one.
-        entries.map(|(&place, &amount)| (usize::from(place) % RESOURCES_MAX, amount))
-    }
 }
 
 /// What a profile says of a node, whatever the demand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outlook {
-    /// What is free there of each resource.
+    /// What is free there of each resource; less than nothing is nothing.
     amounts: [Amount; RESOURCES_MAX],
-    /// The same in units; less than nothing is nothing.
+    /// The same in units.
     pub free: Vector,
     /// The policy's part of a score.
     pub term: NodeTerm,
@@ -75,25 +66,48 @@ impl Outlook {
         let places = self.amounts.iter_mut().zip(&mut self.free);
         for ((amount, units), resource) in places.zip(&profile.resources) {
             let cell = node.cell(resource.id);
-            *amount = cell.free();
-            *units = units_of(*amount);
-            self.is_plain &= *amount <= cell.total;
+            let free = cell.free();
+            *amount = free.max(Amount::ZERO);
+            *units = amount.units() as f32;
+            self.is_plain &= free <= cell.total;
         }
+    }
+
+    /// Follows a placement of what is asked for on the node, which was free for it. Returns whether that tells what is free: where it
+    /// does not, it has to be [set](Self::set_free) anew.
+    #[inline]
+    pub fn follow_placement(&mut self, asked: &Asked, node: Node<'_>) -> bool {
+        if !self.is_plain {
+            return false;
+        }
+        self.is_plain = !node.has_units_apart();
+        for (amount, asked) in self.amounts.iter_mut().zip(&asked.amounts) {
+            *amount = Amount::from_units(amount.units() - asked.units());
+        }
+        for (units, amount) in self.free.iter_mut().zip(&self.amounts) {
+            *units = amount.units() as f32;
+        }
+        true
     }
 
     /// Whether the node is known to be free for a demand. Where it is not known, it may be.
     #[inline]
     pub fn is_free_for(&self, asked: &Asked) -> bool {
-        let is_known = self.is_plain && asked.is_all && asked.count > 0;
-        is_known && asked.iter().all(|(place, amount)| amount <= self.amounts[place])
+        // Neither is negative, so that the sign of the difference tells, and all signs are looked at together.
+        let mut differences = 0;
+        for (free, asked) in self.amounts.iter().zip(&asked.amounts) {
+            differences |= free.units() - asked.units();
+        }
+        self.is_plain && asked.is_all && differences >= 0
     }
 
     /// What would be free with a demand placed there.
     #[inline]
     pub fn free_after(&self, asked: &Asked) -> Vector {
         let mut after = self.free;
-        for (place, amount) in asked.iter() {
-            after[place] = units_of(self.amounts[place].saturating_sub(amount));
+        for (after, asked) in after.iter_mut().zip(&asked.units) {
+            let left = *after - asked;
+            *after = if left > 0.0 { left } else { 0.0 };
         }
         after
     }
@@ -123,7 +137,7 @@ struct Factors {
     /// `N s / C`.
     stranded: Vector,
     /// `s / m`.
-    leftover: Vector,
+    scarce_free: Vector,
 }
 
 /// Kinds that are compared at once; as many as a [`Vector`] has values.
@@ -134,6 +148,8 @@ const LANES: usize = RESOURCES_MAX;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kinds {
     groups: Vec<Group>,
+    /// The most that any of them asks for.
+    largest: Vector,
     /// How many resources are in use.
     resources: usize,
     /// Each kind's place among those that were counted, ascending, to tell the same kind in another profile.
@@ -228,15 +244,14 @@ impl Profile {
     /// What a demand asks for of each resource.
     pub fn asked(&self, demand: &Demand) -> Asked {
         let mut asked = Asked::default();
-        for (place, resource) in (0..).zip(self.resources.iter().take(RESOURCES_MAX)) {
-            let amount = demand.amount(resource.id);
-            if amount != Amount::ZERO {
-                asked.places[asked.count] = place;
-                asked.amounts[asked.count] = amount;
-                asked.count += 1;
-            }
+        let places = asked.amounts.iter_mut().zip(&mut asked.units);
+        let mut count = 0;
+        for ((amount, units), resource) in places.zip(&self.resources) {
+            *amount = demand.amount(resource.id);
+            *units = amount.units() as f32;
+            count += usize::from(*amount != Amount::ZERO);
         }
-        asked.is_all = asked.count == demand.entries().len();
+        asked.is_all = count > 0 && count == demand.entries().len();
         asked
     }
 
@@ -257,14 +272,20 @@ impl Profile {
     /// what the average task that asks for the scarcest resource could never use there.
     #[inline]
     pub fn stranded(&self, free: &Vector) -> f32 {
-        let Factors { tasks, unasked, stranded, .. } = &self.factors;
+        sum(&product(&self.factors.stranded, free)) - self.usable(free)
+    }
+
+    /// What such tasks could use there, counted alike: `N Σ_k s_k D_k t / C_k`.
+    #[inline]
+    pub fn usable(&self, free: &Vector) -> f32 {
+        let Factors { tasks, unasked, .. } = &self.factors;
         let mut enough_for = product(tasks, free);
         for (enough_for, unasked) in enough_for.iter_mut().zip(unasked) {
             *enough_for += unasked;
         }
         let least = least(&enough_for);
         let tasks = if least.is_finite() { least } else { 0.0 };
-        sum(&product(stranded, free)) - tasks * self.typical_stranded
+        tasks * self.typical_stranded
     }
 
     /// How likely it is, from 0 to 1, that a node is whole again that is kept from small tasks: 0 where no task has left, or the
@@ -274,10 +295,10 @@ impl Profile {
         self.prospect
     }
 
-    /// What is left over of scarce resources: `Σ_k s_k f_k / m_k`.
+    /// Scarce resources that are free: `Σ_k s_k f_k / m_k`.
     #[inline]
-    pub fn leftover(&self, free: &Vector) -> f32 {
-        sum(&product(&self.factors.leftover, free))
+    pub fn scarce_free(&self, free: &Vector) -> f32 {
+        sum(&product(&self.factors.scarce_free, free))
     }
 
     /// Fragmentation of a node where `free` is free: `f_q` of the scarcest resource q times the share of demands
@@ -321,17 +342,24 @@ fn product(one: &Vector, other: &Vector) -> Vector {
     product
 }
 
-/// All values as one, by halves.
+/// All values as one: both halves at once, then neighbours.
 #[inline]
 fn folded(values: &Vector, fold: impl Fn(f32, f32) -> f32) -> f32 {
-    let (mut four, mut two) = ([0.0; RESOURCES_MAX / 2], [0.0; RESOURCES_MAX / 4]);
+    let mut four = [0.0; RESOURCES_MAX / 2];
     for place in 0..four.len() {
         four[place] = fold(values[place], values[place + four.len()]);
     }
-    for place in 0..two.len() {
-        two[place] = fold(four[place], four[place + two.len()]);
+    fold(fold(four[0], four[1]), fold(four[2], four[3]))
+}
+
+/// Whether a value is greater than the other's; looks at all of them together.
+#[inline]
+fn is_any_greater(one: &Vector, other: &Vector) -> bool {
+    let mut greater = false;
+    for place in 0..RESOURCES_MAX {
+        greater |= one[place] > other[place];
     }
-    fold(two[0], two[1])
+    greater
 }
 
 #[inline]
@@ -358,8 +386,10 @@ impl Kinds {
             self.groups.push(Group::default());
         }
         if let Some(group) = self.groups.last_mut() {
-            for (amounts, resource) in group.amounts.iter_mut().zip(resources) {
+            let places = group.amounts.iter_mut().zip(&mut self.largest);
+            for ((amounts, largest), resource) in places.zip(resources) {
                 amounts[lane] = demand.amount(resource.id).units() as f32;
+                *largest = largest.max(amounts[lane]);
             }
             group.weights[lane] = weight;
         }
@@ -383,6 +413,11 @@ impl Kinds {
     /// The weight of the kinds that do not fit into what is free.
     #[inline]
     fn unfit(&self, free: &Vector) -> f32 {
+        // A node with room often has it for every kind.
+        if is_any_greater(&self.largest, free) { self.sum_unfit(free) } else { 0.0 }
+    }
+
+    fn sum_unfit(&self, free: &Vector) -> f32 {
         let mut unfit = [0.0; LANES];
         for group in &self.groups {
             // All bits of a lane are set where the kind lacks something: so the lanes are compared at once.

@@ -19,7 +19,8 @@ use self::class::Class;
 use self::ranker::Outlooks;
 use self::renewal::Renewal;
 use super::cells::Slot;
-use super::node_table::{Demand, NodeTable};
+use super::changes::Position;
+use super::node_table::{Demand, Node, NodeTable};
 use super::profile::{self, Count, Draft, Profile};
 use super::rank::Rank;
 use super::rank_tree::RankTree;
@@ -180,6 +181,15 @@ impl RankCache {
             self.renew(table);
         }
         highest
+    }
+
+    /// A demand of a class was placed on a node that was free for it. `before` was the latest change of the node until then.
+    #[inline]
+    pub fn follow_placement(&mut self, class: ClassIndex, table: &NodeTable, node: Node<'_>, before: Position) {
+        let class = &self.classes[class.0];
+        if Rc::ptr_eq(&class.profile, self.outlooks.profile()) {
+            self.outlooks.follow_placement(table, node, before, &class.asked);
+        }
     }
 
     /// Nodes that decisions have looked at since this was last asked: what they have cost.

@@ -272,13 +272,16 @@ impl View {
         if strict && !is_free {
             return Err(Unplaced::NothingFree);
         }
-        let demand = match decision.class {
-            Some(class) => self.cache.demand(class),
-            None => &self.demand,
-        };
-        self.table.place(decision.slot, demand);
-        let Some(node) = self.table.node(decision.slot) else { return Err(Unplaced::Infeasible) };
-        Ok(Placement { slot: decision.slot, node: node.id(), is_free, demand })
+        let Decision { slot, class, .. } = decision;
+        let before = self.table.changes().latest(slot);
+        let demand = class.map_or(&self.demand, |class| self.cache.demand(class));
+        self.table.place(slot, demand);
+        let Some(node) = self.table.node(slot) else { return Err(Unplaced::Infeasible) };
+        if let Some(class) = class.filter(|_| is_free) {
+            self.cache.follow_placement(class, &self.table, node, before);
+        }
+        let demand = class.map_or(&self.demand, |class| self.cache.demand(class));
+        Ok(Placement { slot, node: node.id(), is_free, demand })
     }
 
     #[cold]

@@ -2,7 +2,7 @@
 
 use super::{Demand, NodeTable};
 use crate::scheduler::cells::{Cell, Slot};
-use crate::scheduler::policy::{NodeTerm, Share};
+use crate::scheduler::policy::{NodeTerm, Policy, Share};
 use crate::scheduler::rank::Fit;
 use crate::scheduler::resource_names::ResourceId;
 use crate::scheduler::units::Units;
@@ -13,15 +13,13 @@ use crate::wire::NodeId;
 pub struct Node<'a> {
     pub(super) table: &'a NodeTable,
     pub(super) slot: Slot,
-    pub(super) id: NodeId,
-    pub(super) term: NodeTerm,
 }
 
 impl<'a> Node<'a> {
     /// Its identifier.
     #[inline]
     pub fn id(self) -> NodeId {
-        self.id
+        self.table.nodes[self.slot as usize].id
     }
 
     /// Its slot in the table.
@@ -84,10 +82,13 @@ impl<'a> Node<'a> {
         self.table.cells.is_unit(id).then(|| self.table.units_of(self.slot, id))
     }
 
-    /// The part of every score that depends on the node alone.
+    /// The part of every score of a policy that depends on the node alone. The table keeps that of its own policy.
     #[inline]
-    pub fn term(self) -> NodeTerm {
-        self.term
+    pub fn term(self, policy: &Policy) -> NodeTerm {
+        match policy.is_same(&self.table.policy) {
+            true => self.table.term(self.slot),
+            false => policy.node_term(&self.table.cells, self.slot),
+        }
     }
 
     /// What it has of a resource.

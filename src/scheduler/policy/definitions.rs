@@ -129,8 +129,8 @@ fn sum(cells: &Cells, slot: Slot, value: impl Fn(Share) -> f32) -> f32 {
 /// - `round-robin`: the next slot after the last. Source: the SPREAD strategy of Ray.
 /// - `random`: any, each as likely as the others. Source: Random as in the evaluation of Weng et al., "Beware of Fragmentation",
 ///   USENIX ATC'23.
-fn term(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
-    node.term()[0]
+fn term(policy: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
+    node.term(policy)[0]
 }
 
 fn free(cell: Cell) -> f32 {
@@ -147,7 +147,10 @@ const BINPACK_LEFTOVER: [f32; 2] = [0.04, 0.09];
 
 /// The default: `ΔF + v ΔW - w L`, where Δ is before less after the placement, F the
 /// [fragmentation](Profile::common_fragmentation) by the common demands, W what is [stranded](Profile::stranded), and L
-/// what is [left over](Profile::leftover) afterwards.
+/// what is [left over](Profile::scarce_free) afterwards.
+///
+/// W is a sum over what is free less what is [usable](Profile::usable), U. On nodes that are free the sum goes down with the placement by
+/// as much on each, and so does L. This is left out of the score, which is `ΔF - v ΔU - w L` with L before the placement.
 ///
 /// The weights v and w go from 0.3 and 0.04 to 0.1 and 0.09 with the [prospect](Profile::prospect) of whole nodes. Where nothing
 /// leaves, or hardly anything is free, more is filled by stranding less; where tasks come and go, nodes are kept whole
@@ -156,14 +159,18 @@ const BINPACK_LEFTOVER: [f32; 2] = [0.04, 0.09];
 /// Source: this project's own, measured with `replay`. F builds on [`fragmentation`], L on [`best_fit`].
 fn binpack(scoring: &Scoring<'_>, before: &Outlook, _: Node<'_>) -> f32 {
     let (profile, after) = (scoring.profile, before.free_after(scoring.asked));
-    let fragmented = before.term[0] - profile.common_fragmentation(&after);
-    let stranded = before.term[1] - profile.stranded(&after);
-    let weight = |[without, with]: [f32; 2]| without + (with - without) * profile.prospect();
-    fragmented + weight(BINPACK_STRANDED) * stranded - weight(BINPACK_LEFTOVER) * profile.leftover(&after)
+    let usable = before.term[1] - profile.usable(&after);
+    before.term[0] - profile.common_fragmentation(&after) - binpack_weight(profile, BINPACK_STRANDED) * usable
 }
 
 fn binpack_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
-    [profile.common_fragmentation(free), profile.stranded(free)]
+    let leftover = binpack_weight(profile, BINPACK_LEFTOVER) * profile.scarce_free(free);
+    [profile.common_fragmentation(free) - leftover, profile.usable(free)]
+}
+
+#[inline]
+fn binpack_weight(profile: &Profile, [without, with]: [f32; 2]) -> f32 {
+    without + (with - without) * profile.prospect()
 }
 
 /// `ΔW - 0.001 L`: see [`binpack`]. L only decides between equals.
@@ -171,7 +178,7 @@ fn binpack_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
 /// Source: this project's own.
 fn stranded(scoring: &Scoring<'_>, before: &Outlook, _: Node<'_>) -> f32 {
     let (profile, after) = (scoring.profile, before.free_after(scoring.asked));
-    before.term[0] - profile.stranded(&after) - 0.001 * profile.leftover(&after)
+    before.term[0] - profile.stranded(&after) - 0.001 * profile.scarce_free(&after)
 }
 
 fn stranded_before(profile: &Profile, free: &Vector, _: Node<'_>) -> NodeTerm {
@@ -213,8 +220,8 @@ fn best_fit(cells: &Cells, slot: Slot) -> NodeTerm {
 /// Least allocated: the mean of `(f_k - r_k) / c_k` over the resources of the node.
 ///
 /// Source: LeastAllocated of the Kubernetes scheduler, with equal weights and for any resources.
-fn spread(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let [free, count] = node.term();
+fn spread(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let [free, count] = node.term(policy);
     let taken: f32 = scoring.demand.entries().iter().map(|&(id, amount)| of(amount) / of(node.cell(id).total)).sum();
     (free - taken) / count.max(1.0)
 }
@@ -223,8 +230,8 @@ fn spread(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
 ///
 /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 1996, with the least allocated
 /// node for the shorter queue.
-fn least_loaded(_: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
-    let [free, count] = node.term();
+fn least_loaded(policy: &Policy, _: &Scoring<'_>, node: Node<'_>) -> f32 {
+    let [free, count] = node.term(policy);
     free / count.max(1.0)
 }
 
@@ -237,7 +244,7 @@ fn free_of_total(cells: &Cells, slot: Slot) -> NodeTerm {
 /// Cosine alignment: `Σ_k r_k f_k / (|r| |f|)`, every amount as a share of `m_k`.
 ///
 /// Source: the vector bin packing heuristics compared by Panigrahy et al., "Heuristics for Vector Bin Packing", 2011.
-fn balanced(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
+fn balanced(policy: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
     let (mut dot, mut demand_square) = (0.0, 0.0);
     for &(id, amount) in scoring.demand.entries() {
         let Share { cell, largest_inverse, .. } = node.share(id);
@@ -246,7 +253,7 @@ fn balanced(_: &Policy, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
         demand_square += demanded * demanded;
     }
     // A demand of nothing, or a node with nothing free, is at no angle.
-    dot / (demand_square * node.term()[0]).sqrt().max(f32::MIN_POSITIVE)
+    dot / (demand_square * node.term(policy)[0]).sqrt().max(f32::MIN_POSITIVE)
 }
 
 fn free_square(cells: &Cells, slot: Slot) -> NodeTerm {
@@ -403,22 +410,24 @@ mod tests {
             fragmented: f32,
             stranded: f32,
             left_over: f32,
+            /// `N Σ s r / C`, by which W would go down, and `Σ s r / m`, by which L does: two nodes that are alike have the same for both.
+            asked: f32,
         }
         // On the first node, which is empty: F = 0, since the task that was seen fits; with t = 2, W = 2 (1/2) 2/8 = 1/4.
         let cases = [
             // (3, 1) is left: F = 0; t = 1, W = 2 (1/2) 2/8 = 1/4; L = (1/2) 3/4 + 1/2.
-            Case { demand: SEEN, fragmented: 0.0, stranded: 0.0, left_over: 0.875 },
+            Case { demand: SEEN, fragmented: 0.0, stranded: 0.0, left_over: 0.875, asked: 0.625 },
             // (1, 2) is left: F = 0; t = 1, W = 2 (1/4) = 1/2; L = (1/2) 1/4 + 2/2.
-            Case { demand: &[("CPU", 3.0)], fragmented: 0.0, stranded: -0.25, left_over: 1.125 },
+            Case { demand: &[("CPU", 3.0)], fragmented: 0.0, stranded: -0.25, left_over: 1.125, asked: 0.375 },
             // (0, 2) is left: F = 1, all that an average node has; t = 0, W = 2 (2/4) = 1; L = 2/2.
-            Case { demand: &[("CPU", 4.0)], fragmented: -1.0, stranded: -0.75, left_over: 1.0 },
+            Case { demand: &[("CPU", 4.0)], fragmented: -1.0, stranded: -0.75, left_over: 1.0, asked: 0.5 },
         ];
         // The task that was seen has left: whole nodes have a prospect. Or it is still there, on the other node: they have none.
         for (prospect, placed) in [(1, &[][..]), (0, &[(1, SEEN)][..])] {
-            for Case { demand, fragmented, stranded, left_over } in &cases {
+            for Case { demand, fragmented, stranded, left_over, asked } in &cases {
                 let score = scores_after(SEEN, "binpack", &[NODE, NODE], placed, demand)[0];
-                let expected =
-                    fragmented + BINPACK_STRANDED[prospect] * stranded - BINPACK_LEFTOVER[prospect] * left_over;
+                let (v, w) = (BINPACK_STRANDED[prospect], BINPACK_LEFTOVER[prospect]);
+                let expected = fragmented + v * (stranded - asked) - w * (left_over + asked);
                 assert!((score - expected).abs() < 1e-5, "{demand:?}, prospect {prospect}: {score} is {expected}");
             }
         }

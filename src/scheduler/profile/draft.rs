@@ -294,7 +294,7 @@ impl Draft {
                 (factors.tasks[place], factors.unasked[place]) = (1.0 / resource.typical, 0.0);
             }
             factors.stranded[place] = *nodes * resource.scarcity / resource.capacity;
-            factors.leftover[place] = resource.scarcity * resource.largest_inverse;
+            factors.scarce_free[place] = resource.scarcity * resource.largest_inverse;
             *typical_stranded += factors.stranded[place] * resource.typical;
         }
     }

@@ -39,7 +39,7 @@ pub struct Class {
     pub ranks: RankTree,
     pub profile: Rc<Profile>,
     /// What the demand asks for of the profile's resources.
-    asked: Asked,
+    pub asked: Asked,
     /// Slots below are ranked.
     ranked: usize,
     /// Changes up to here are in the ranks.

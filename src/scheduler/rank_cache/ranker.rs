@@ -8,7 +8,7 @@ use crate::scheduler::cells::Slot;
 use crate::scheduler::changes::Position;
 use crate::scheduler::node_table::{Node, NodeTable};
 use crate::scheduler::policy::Scoring;
-use crate::scheduler::profile::{Outlook, Profile};
+use crate::scheduler::profile::{Asked, Outlook, Profile};
 use crate::scheduler::rank::{Rank, Tier};
 
 /// Nodes whose outlooks are kept for each class, and at least in all, a power of two each: more than change between two times that
@@ -70,9 +70,25 @@ impl Outlooks {
         let date = table.changes().latest(slot);
         if (dated.slot, dated.date) != (slot, date) {
             (dated.slot, dated.date) = (slot, date);
-            table.policy().update_outlook(&self.profile, node, &mut dated.outlook);
+            dated.outlook.set_free(&self.profile, node);
+            dated.outlook.term = table.policy().outlook_term(&self.profile, &dated.outlook, node);
         }
         &dated.outlook
+    }
+
+    /// The outlook of a node, if it is kept, follows a placement of what is asked for, which it was free for. `before` was the latest
+    /// change of the node until then.
+    #[inline]
+    pub fn follow_placement(&mut self, table: &NodeTable, node: Node<'_>, before: Position, asked: &Asked) {
+        let slot = node.slot();
+        let place = slot as usize & self.kept.len().wrapping_sub(1);
+        let Some(dated) = self.kept.get_mut(place).filter(|dated| (dated.slot, dated.date) == (slot, before)) else {
+            return;
+        };
+        if dated.outlook.follow_placement(asked, node) {
+            dated.date = table.changes().latest(slot);
+            dated.outlook.term = table.policy().outlook_term(&self.profile, &dated.outlook, node);
+        }
     }
 
     /// Makes room for the outlooks of a table with so many slots, which there are so many classes for. Without room no slot is ranked.

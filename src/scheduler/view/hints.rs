@@ -80,7 +80,7 @@ impl View {
             false => Cow::Borrowed(self.cache.profile()),
         };
         let scoring = Scoring { demand: &self.demand, profile: &profile, asked: &profile.asked(&self.demand) };
-        let rank = |slot| Rank::of(policy, &scoring, self.table.node_under(policy, slot)?);
+        let rank = |slot| Rank::of(policy, &scoring, self.table.node(slot)?);
         slots.filter_map(|slot| Some((rank(slot)?, slot))).collect()
     }
 
