@@ -200,32 +200,34 @@ impl Cells {
         self.facts(id).share(self.get(slot, id))
     }
 
-    /// Adds to what is reserved of a resource that the node has.
+    /// Adds to what is reserved of a resource that the node has. Returns which kind that is.
     #[inline]
-    pub fn reserve(&mut self, slot: Slot, resource: ResourceId, amount: Amount) {
-        let reserved = self.reserved_mut(slot, resource);
+    pub fn reserve(&mut self, slot: Slot, resource: ResourceId, amount: Amount) -> Kind {
+        let (reserved, kind) = self.reserved_mut(slot, resource);
         *reserved = reserved.saturating_add(amount);
+        kind
     }
 
     /// Takes off what is reserved of a resource that the node has.
     #[inline]
     pub fn unreserve(&mut self, slot: Slot, resource: ResourceId, amount: Amount) {
-        let reserved = self.reserved_mut(slot, resource);
+        let (reserved, _) = self.reserved_mut(slot, resource);
         *reserved = reserved.saturating_sub(amount);
     }
 
     /// Sets what is reserved of a resource that the node has.
     pub fn set_reserved(&mut self, slot: Slot, resource: ResourceId, amount: Amount) {
-        *self.reserved_mut(slot, resource) = amount;
+        *self.reserved_mut(slot, resource).0 = amount;
     }
 
     #[inline]
-    fn reserved_mut(&mut self, slot: Slot, resource: ResourceId) -> &mut Amount {
+    fn reserved_mut(&mut self, slot: Slot, resource: ResourceId) -> (&mut Amount, Kind) {
         match &mut self.resources[resource.index()] {
-            Resource::Column(column) => self.rows.reserved_mut(slot, usize::from(*column)),
-            Resource::Sparse(sparse) => {
-                &mut sparse.get_mut(slot).expect("only a node that has a resource has placements of it").reserved
+            Resource::Column(column) => {
+                let column = usize::from(*column);
+                (self.rows.reserved_mut(slot, column), self.columns[column].facts.kind)
             }
+            Resource::Sparse(sparse) => sparse.reserved_mut(slot),
         }
     }
 
@@ -392,7 +394,7 @@ mod tests {
         cells.push_row();
         cells.insert(0, cpu, Cell::reported(Amount::WHOLE));
         let tenth = Amount::from_f64(0.1);
-        (0..9).for_each(|_| cells.reserve(0, cpu, tenth));
+        (0..9).for_each(|_| _ = cells.reserve(0, cpu, tenth));
         for _ in 0..PAIRS {
             cells.reserve(0, cpu, std::hint::black_box(tenth));
             cells.unreserve(0, cpu, std::hint::black_box(tenth));

@@ -186,7 +186,6 @@ impl Policy {
     /// How good it is to place the demand on the node. Never NaN.
     ///
     /// The node is feasible; it is free unless the task would queue there.
-    #[inline]
     pub fn score(&self, scoring: &Scoring<'_>, node: Node<'_>) -> f32 {
         match self.definition.score {
             Score::Direct(score) => score(self, scoring, node),

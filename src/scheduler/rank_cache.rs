@@ -71,8 +71,6 @@ pub struct RankCache {
     renewal: Renewal,
     /// Whether all ranks are by the newest profile, as far as was seen.
     is_renewed: bool,
-    /// The nodes that a class catches up with; kept for its memory.
-    changed: Vec<(Slot, Option<Rank>)>,
     /// The decision from which on a new profile is made.
     profile_due: u64,
     /// What there is of it.
@@ -98,7 +96,7 @@ impl RankCache {
         let class = self.expected.and_then(|class| self.classes.get(class.0));
         match step {
             Step::View => {
-                load((self.by_bytes.len(), self.classes.len(), self.changed.len()));
+                load((self.by_bytes.len(), self.classes.len(), self.profile_due));
                 load((self.decisions, self.profile_due, self.looked_at));
                 load(self.renewal.class());
                 self.outlooks.prefetch();
@@ -170,12 +168,11 @@ impl RankCache {
         }
         let renewal = Some(&mut self.renewal).filter(|renewal| renewal.class() == Some(class_index));
         let class = &mut self.classes[class_index.0];
-        class.catch_up(table, &mut self.outlooks, renewal, &mut self.changed);
+        self.looked_at += class.catch_up(table, &mut self.outlooks, renewal);
         if !class.is_complete(table) {
             self.looked_at += table.slot_count();
             return class.rank_more(table, &mut self.outlooks);
         }
-        self.looked_at += self.changed.len();
         let highest = class.ranks.highest();
         if table.policy().learns() {
             self.renew(table);

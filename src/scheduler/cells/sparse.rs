@@ -80,11 +80,12 @@ impl Sparse {
         }
     }
 
-    /// A node's cell, to change; `None` where the node lacks it.
+    /// What is reserved on a node that has it, and of which kind it is.
     #[inline(never)]
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Cell> {
+    pub fn reserved_mut(&mut self, slot: Slot) -> (&mut Amount, Kind) {
         let holders = self.list();
-        holders.place(slot).map(|place| &mut holders.cells[place])
+        let place = holders.place(slot).expect("only a node that has a resource has placements of it");
+        (&mut holders.cells[place].reserved, holders.facts.kind)
     }
 
     /// See [`Cells::overwrite`](super::Cells::overwrite).
@@ -210,7 +211,7 @@ mod tests {
                 &[(8, 0.5)],
             ),
             (|sparse| assert!(sparse.insert(3, Cell::reported(Amount::WHOLE.times(2)))), false, &[(3, 2.0), (7, 1.0)]),
-            (|sparse| sparse.get_mut(7).expect("it has it").reserved = Amount::from_f64(0.5), false, &[(7, 0.5)]),
+            (|sparse| *sparse.reserved_mut(7).0 = Amount::from_f64(0.5), false, &[(7, 0.5)]),
         ];
         for (happens, is_idle, expected) in cases {
             let mut sparse = idle();

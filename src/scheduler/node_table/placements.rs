@@ -11,14 +11,15 @@ impl NodeTable {
     #[inline]
     pub fn place(&mut self, slot: Slot, demand: &Demand) {
         for &(id, amount) in &demand.entries {
-            self.cells.reserve(slot, id, amount);
-            if self.cells.is_unit(id) {
+            if self.cells.reserve(slot, id, amount).is_unit() {
                 self.take_units(slot, id, amount);
             }
         }
         let node = &mut self.nodes[slot as usize];
         node.queued = node.queued.saturating_add(1);
         self.changes.mark(slot);
+        // An outlook may follow the placement: what changes later is another change.
+        self.changes.set_read();
         self.check();
     }
 

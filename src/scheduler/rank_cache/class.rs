@@ -90,28 +90,23 @@ impl Class {
         self.ranks.prefetch();
     }
 
-    /// Brings the ranks that there are up to date with the nodes, and what there is of newer ones.
+    /// Brings the ranks that there are up to date with the nodes, and what there is of newer ones. Returns how many nodes were
+    /// ranked.
     #[inline]
-    pub fn catch_up(
-        &mut self,
-        table: &NodeTable,
-        outlooks: &mut Outlooks,
-        renewal: Option<&mut Renewal>,
-        changed: &mut Vec<(Slot, Option<Rank>)>,
-    ) {
+    pub fn catch_up(&mut self, table: &NodeTable, outlooks: &mut Outlooks, renewal: Option<&mut Renewal>) -> usize {
+        let mut count = 0;
         let changes = table.changes();
         let has_room = self.ranked > 0 && self.ranks.extend_to(table.slot_count());
         match changes.since(self.seen).filter(|_| has_room) {
             Some(slots) => {
+                if let Some(renewal) = renewal {
+                    renewal.catch_up(table, outlooks, &self.demand, self.seen);
+                }
                 let scoring = Scoring { demand: &self.demand, profile: &self.profile, asked: &self.asked };
                 let mut ranker = Ranker::new(table, scoring, outlooks);
-                changed.clear();
-                changed.extend(slots.map(|slot| (slot, ranker.rank(slot))));
-                // In a loop of its own the processor fetches several entries of the tree at once.
-                let ranked = changed.iter().filter(|(slot, _)| (*slot as usize) < self.ranked);
-                ranked.for_each(|&(slot, rank)| self.ranks.set(slot, rank));
-                if let Some(renewal) = renewal {
-                    renewal.catch_up(table, outlooks, &self.demand, changed);
+                for slot in slots.filter(|slot| (*slot as usize) < self.ranked) {
+                    self.ranks.set(slot, ranker.rank(slot));
+                    count += 1;
                 }
             }
             None => {
@@ -126,6 +121,7 @@ impl Class {
         }
         self.seen = changes.end();
         self.check(table);
+        count
     }
 
     /// In debug builds, checks that the ranks are those that a look at every node would give.

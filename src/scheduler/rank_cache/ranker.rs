@@ -33,6 +33,16 @@ struct Dated {
     outlook: Outlook,
 }
 
+impl Dated {
+    /// Makes it the outlook of a node as it is now.
+    #[inline(never)]
+    fn renew(&mut self, table: &NodeTable, node: Node<'_>, profile: &Profile) {
+        (self.slot, self.date) = (node.slot(), table.changes().latest(node.slot()));
+        self.outlook.set_free(profile, node);
+        self.outlook.term = table.policy().outlook_term(profile, &self.outlook, node);
+    }
+}
+
 impl Outlooks {
     /// The newest profile.
     #[inline]
@@ -69,9 +79,7 @@ impl Outlooks {
         let dated = &mut self.kept[place];
         let date = table.changes().latest(slot);
         if (dated.slot, dated.date) != (slot, date) {
-            (dated.slot, dated.date) = (slot, date);
-            dated.outlook.set_free(&self.profile, node);
-            dated.outlook.term = table.policy().outlook_term(&self.profile, &dated.outlook, node);
+            dated.renew(table, node, &self.profile);
         }
         &dated.outlook
     }

@@ -6,10 +6,10 @@ use super::ClassIndex;
 use super::class::{Class, ranked_per_decision};
 use super::ranker::{Outlooks, Ranker};
 use crate::scheduler::cells::Slot;
+use crate::scheduler::changes::Position;
 use crate::scheduler::node_table::{Demand, NodeTable};
 use crate::scheduler::policy::Scoring;
 use crate::scheduler::profile::Profile;
-use crate::scheduler::rank::Rank;
 use crate::scheduler::rank_tree::RankTree;
 
 /// Slots that are ranked by a new profile in a decision, at most: a few microseconds' worth.
@@ -49,17 +49,12 @@ impl Renewal {
         self.class = None;
     }
 
-    /// Brings the ranks that there are up to date with the nodes that have changed.
-    pub fn catch_up(
-        &mut self,
-        table: &NodeTable,
-        outlooks: &mut Outlooks,
-        demand: &Demand,
-        changed: &[(Slot, Option<Rank>)],
-    ) {
+    /// Brings the ranks that there are up to date with the nodes that have changed since, which are not too many.
+    pub fn catch_up(&mut self, table: &NodeTable, outlooks: &mut Outlooks, demand: &Demand, since: Position) {
         let scoring = Scoring { demand, profile: &self.profile, asked: &self.profile.asked(demand) };
         let mut ranker = Ranker::new(table, scoring, outlooks);
-        for &(slot, _) in changed.iter().filter(|(slot, _)| (*slot as usize) < self.done) {
+        let changed = table.changes().since(since).into_iter().flatten();
+        for slot in changed.filter(|slot| (*slot as usize) < self.done) {
             self.ranks.set(slot, ranker.rank(slot));
         }
     }
