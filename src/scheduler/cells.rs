@@ -122,11 +122,16 @@ impl Cells {
         self.rows.prefetch();
     }
 
-    /// Loads a node's cells of the columns, and what is known of the first resources, which most nodes have.
+    /// Loads a node's cells of the columns.
     #[inline]
     pub fn prefetch_row(&self, slot: Slot) {
-        load(matches!(self.resources.first(), Some(Resource::Column(_))));
         self.rows.prefetch_row(slot);
+    }
+
+    /// Loads where the cells of a resource are.
+    #[inline]
+    pub fn prefetch_resource(&self, resource: ResourceId) {
+        load(matches!(self.resources.get(resource.index()), Some(Resource::Column(_))));
     }
 
     /// Number of resources that a node has.

@@ -102,11 +102,14 @@ impl Changes {
         self.newest = slot;
     }
 
-    /// The two slots that have changed last, if there are such.
+    /// The slots that have changed, the latest first.
     #[inline]
-    pub fn last_two(&self) -> [Slot; 2] {
-        let newest = self.by_slot.get(self.newest as usize);
-        [self.newest, newest.map_or(NONE, |change| change.older)]
+    pub fn latest_first(&self) -> impl Iterator<Item = Slot> + '_ {
+        let mut slot = self.newest;
+        std::iter::from_fn(move || {
+            let change = self.by_slot.get(slot as usize)?;
+            Some(std::mem::replace(&mut slot, change.older))
+        })
     }
 
     /// Every slot has changed.
@@ -123,11 +126,7 @@ impl Changes {
         if position < self.valid_from || self.end - position > behind_max {
             return None;
         }
-        let mut slot = self.newest;
-        Some(std::iter::from_fn(move || {
-            let change = self.by_slot.get(slot as usize).filter(|change| change.latest > position)?;
-            Some(std::mem::replace(&mut slot, change.older))
-        }))
+        Some(self.latest_first().take_while(move |&slot| self.latest(slot) > position))
     }
 }
 

@@ -28,7 +28,7 @@ pub use demand::Demand;
 pub use node::Node;
 pub use update::Placements;
 
-use demand::keep_last_of_each;
+use demand::keep_last;
 
 /// Places of a report whose names are remembered for the next.
 const ORDER_MAX: usize = 64;
@@ -263,6 +263,12 @@ impl NodeTable {
         }
     }
 
+    /// Loads where the cells of the resources of a demand are.
+    #[inline]
+    pub fn prefetch_demand(&self, demand: &Demand) {
+        demand.entries.iter().for_each(|&(id, _)| self.cells.prefetch_resource(id));
+    }
+
     /// Number of slots, vacant or not.
     #[inline]
     pub fn slot_count(&self) -> usize {
@@ -363,8 +369,9 @@ impl NodeTable {
         if !unknown.is_empty() {
             return Err(UnknownResource);
         }
-        keep_last_of_each(entries);
-        entries.retain(|&(_, amount)| amount > Amount::ZERO);
+        entries.sort_by_key(|&(id, _)| id);
+        entries.dedup_by(keep_last);
+        entries.retain(|(_, amount)| *amount > Amount::ZERO);
         Ok(())
     }
 

@@ -37,6 +37,9 @@ const CLASSES_MIN: usize = 16;
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 const REMEMBERED_PER_CLASS: usize = 4;
 
+/// Slots that are prefetched: as many as change, mostly, until a class is asked for again.
+const SLOTS_PREFETCHED: usize = 2;
+
 /// The bytes of a list of resources. Those of most tasks fit in place, where they are found without another look at memory.
 type List = SmallVec<[u8; 64]>;
 
@@ -94,6 +97,7 @@ impl RankCache {
     #[inline]
     pub fn prefetch(&mut self, step: Step, bytes: &[u8], table: &NodeTable) {
         let class = self.expected.and_then(|class| self.classes.get(class.0));
+        let mut latest_first = table.changes().latest_first();
         match step {
             Step::View => {
                 load((self.by_bytes.len(), self.classes.len(), self.profile_due));
@@ -104,20 +108,24 @@ impl RankCache {
             Step::Demand => {
                 self.expected = self.recall(bytes, table.names().generation());
                 self.outlooks.profile().prefetch();
-                load(table.changes().last_two());
+                load(latest_first.next());
             }
             Step::Class => {
                 class.inspect(|class| class.prefetch());
                 self.outlooks.profile().prefetch_lists();
-                for slot in table.changes().last_two() {
+                for slot in latest_first.take(SLOTS_PREFETCHED) {
                     table.prefetch_node(slot);
                     self.outlooks.prefetch_slot(slot);
                 }
             }
             Step::Ranks => {
                 let Some(class) = class else { return };
-                load(class.demand.entries().first().copied());
-                table.changes().last_two().iter().for_each(|&slot| class.ranks.prefetch_slot(slot));
+                table.prefetch_demand(&class.demand);
+                for slot in latest_first.by_ref().take(SLOTS_PREFETCHED) {
+                    class.ranks.prefetch_slot(slot);
+                }
+                // That the next has not changed since is seen there.
+                load(latest_first.next());
             }
         }
     }

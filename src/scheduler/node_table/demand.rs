@@ -1,12 +1,17 @@
 //! What a task asks for.
 
+use smallvec::SmallVec;
+
 use crate::scheduler::amount::Amount;
 use crate::scheduler::resource_names::ResourceId;
+
+/// Most tasks ask for no more resources than fit in place, where they are found without another look at memory.
+pub(super) type Entries = SmallVec<[(ResourceId, Amount); 3]>;
 
 /// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Demand {
-    pub(super) entries: Vec<(ResourceId, Amount)>,
+    pub(super) entries: Entries,
 }
 
 impl Clone for Demand {
@@ -42,7 +47,7 @@ impl Demand {
     /// The sum of several demands, so many times each.
     pub fn sum<'d>(demands: impl Iterator<Item = (&'d Demand, usize)>) -> Demand {
         let times = |amount: Amount, count: usize| Amount::from_units(amount.units().saturating_mul(count as i64));
-        let mut entries: Vec<(ResourceId, Amount)> = demands
+        let mut entries: Entries = demands
             .flat_map(|(demand, count)| demand.entries.iter().map(move |&(id, amount)| (id, times(amount, count))))
             .collect();
         entries.sort_by_key(|&(id, _)| id);
@@ -57,15 +62,12 @@ impl Demand {
     }
 }
 
-/// Sorts by resource and keeps the entry given last of each.
+/// For `dedup_by` of entries that are sorted by resource: of those of one resource the last that was given is kept.
 #[inline]
-pub(super) fn keep_last_of_each(entries: &mut Vec<(ResourceId, Amount)>) {
-    entries.sort_by_key(|&(id, _)| id);
-    entries.dedup_by(|later, earlier| {
-        let same = later.0 == earlier.0;
-        if same {
-            earlier.1 = later.1;
-        }
-        same
-    });
+pub(super) fn keep_last(later: &mut (ResourceId, Amount), earlier: &mut (ResourceId, Amount)) -> bool {
+    let is_same = later.0 == earlier.0;
+    if is_same {
+        earlier.1 = later.1;
+    }
+    is_same
 }

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use super::demand::keep_last_of_each;
+use super::demand::keep_last;
 use super::{Full, NodeEntry, NodeTable, ORDER_MAX};
 use crate::scheduler::amount::Amount;
 use crate::scheduler::cells::{Cell, Cells, Kind, Overwritten, Slot};
@@ -151,7 +151,8 @@ impl NodeTable {
                 Err(full) => taken = Err(full),
             }
         }
-        keep_last_of_each(&mut report);
+        report.sort_by_key(|&(id, _)| id);
+        report.dedup_by(keep_last);
         for &(id, amount) in &report {
             if amount != Amount::ZERO {
                 if self.cells.insert(slot, id, Cell::reported(amount)) {

@@ -1,6 +1,6 @@
 //! Updates that tell total and available amounts apart and may keep what is reserved.
 
-use super::demand::keep_last_of_each;
+use super::demand::keep_last;
 use super::{Amount, Cell, Full, NodeTable, ResourceId, Slot};
 use crate::scheduler::units::Units;
 use crate::wire::NodeId;
@@ -94,7 +94,10 @@ impl NodeTable {
         looked_up = looked_up.and_then(|()| self.look_up(other, &mut listed));
         let entries_max = self.slot_in_use(node).map_or(usize::MAX, |slot| self.entries_max(slot));
         let mut second = listed.split_off(boundary);
-        [&mut listed, &mut second].into_iter().for_each(keep_last_of_each);
+        for list in [&mut listed, &mut second] {
+            list.sort_by_key(|&(id, _)| id);
+            list.dedup_by(keep_last);
+        }
         if looked_up.is_ok() && listed.len().max(second.len()) > entries_max {
             looked_up = Err(Full::Memory);
         }
