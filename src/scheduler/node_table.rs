@@ -210,6 +210,12 @@ impl NodeTable {
         self.terms.get(slot as usize).copied().unwrap_or_default()
     }
 
+    /// What the node in a slot has of a resource; nothing where the slot is vacant.
+    #[inline]
+    pub fn cell(&self, slot: Slot, id: ResourceId) -> Cell {
+        self.cells.get(slot, id)
+    }
+
     /// Every node, by ascending slot.
     #[inline]
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {

@@ -4,7 +4,7 @@
 //! touches one line a level and stops where the maximum stays the same; the highest rank is found by
 //! going down one line a level.
 
-use smallvec::SmallVec;
+use std::iter;
 
 use super::cells::Slot;
 use super::rank::Rank;
@@ -13,21 +13,18 @@ use crate::prefetch::load;
 /// Entries that one entry of the next level stands for: 64 bytes.
 const FAN_OUT: usize = 8;
 
-/// Levels of a tree of two million slots. Those of a larger one take an allocation.
-const LEVELS: usize = 7;
-
 /// The bits of a node that is not feasible. Those of every rank are greater.
 const INFEASIBLE: u64 = 0;
 
 /// Ranks by slot. All start as not feasible.
 ///
-/// Invariant: entry `i` of a level is the greatest of group `i` of the level below, and the last level has one group.
+/// Invariant: entry `i` of a level is the greatest of group `i` of the level below, and the highest level has one group.
 #[derive(Debug, Default)]
 pub struct RankTree {
     /// Of all levels, one after the other, the lowest first.
     groups: Vec<[u64; FAN_OUT]>,
-    /// The first group of each level.
-    levels: SmallVec<[u32; LEVELS]>,
+    /// How many of them are of the lowest.
+    lowest_groups: usize,
     slots: usize,
     /// The highest rank and the lowest slot that has it, while it is known: one that rises stays the highest.
     highest: Option<(Rank, Slot)>,
@@ -48,8 +45,7 @@ impl RankTree {
     /// Adds slots at the end, none of them feasible, if there is room. Returns whether there was.
     #[inline]
     pub fn extend_to(&mut self, slots: usize) -> bool {
-        let lowest_groups = self.levels.get(1).map_or(self.groups.len(), |&level| level as usize);
-        let has_room = slots <= lowest_groups * FAN_OUT;
+        let has_room = slots <= self.lowest_groups * FAN_OUT;
         if has_room {
             self.slots = self.slots.max(slots);
         }
@@ -69,9 +65,7 @@ impl RankTree {
         for (slot, rank) in (start..).zip(ranks) {
             self.groups[slot / FAN_OUT][slot % FAN_OUT] = rank.map_or(INFEASIBLE, Rank::bits);
         }
-        for levels in self.levels.windows(2) {
-            let &[below, level] = levels else { break };
-            let (below, level) = (below as usize, level as usize);
+        for (below, level) in self.levels() {
             (first, end) = (first / FAN_OUT, end.div_ceil(FAN_OUT));
             for group in first..end {
                 self.groups[level + group / FAN_OUT][group % FAN_OUT] = greatest(&self.groups[below + group]);
@@ -86,30 +80,34 @@ impl RankTree {
         let room = if has_grown { slots / 4 } else { 0 };
         self.slots = slots;
         self.highest = None;
-        self.levels.clear();
-        let (mut start, mut groups) = (0, (slots + room).div_ceil(FAN_OUT).max(1));
-        loop {
-            self.levels.push(start as u32);
-            start += groups;
-            if groups == 1 {
-                break;
-            }
-            groups = groups.div_ceil(FAN_OUT);
-        }
+        self.lowest_groups = (slots + room).div_ceil(FAN_OUT).max(1);
+        let end = self.levels().last().map_or(1, |(_, highest)| highest + 1);
         self.groups.clear();
-        self.groups.resize(start, [INFEASIBLE; FAN_OUT]);
+        self.groups.resize(end, [INFEASIBLE; FAN_OUT]);
+    }
+
+    /// The first groups of each two levels that are one above the other, the lower level's first.
+    #[inline]
+    fn levels(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (mut start, mut groups) = (0, self.lowest_groups);
+        iter::from_fn(move || {
+            let below = start;
+            (groups > 1).then(|| {
+                start += groups;
+                groups = groups.div_ceil(FAN_OUT);
+                (below, start)
+            })
+        })
     }
 
     /// Sets the rank of a slot.
-    #[inline]
+    #[inline(always)]
     pub fn set(&mut self, slot: Slot, rank: Option<Rank>) {
         self.set_highest(slot, rank);
         let mut index = slot as usize;
         let mut bits = rank.map_or(INFEASIBLE, Rank::bits);
         let mut old = std::mem::replace(&mut self.groups[index / FAN_OUT][index % FAN_OUT], bits);
-        let mut below = 0;
-        for &level in self.levels.iter().skip(1) {
-            let level = level as usize;
+        for (below, level) in self.levels() {
             index /= FAN_OUT;
             let greatest_before = self.groups[level + index / FAN_OUT][index % FAN_OUT];
             if bits < greatest_before {
@@ -122,7 +120,7 @@ impl RankTree {
                 return;
             }
             self.groups[level + index / FAN_OUT][index % FAN_OUT] = bits;
-            (old, below) = (greatest_before, level);
+            old = greatest_before;
         }
     }
 
@@ -131,16 +129,15 @@ impl RankTree {
     pub fn prefetch(&self) {
         load(self.highest);
         load(self.groups.len());
-        load(self.levels.len());
     }
 
     /// Loads what [`RankTree::set`] looks at for a slot.
     #[inline]
     pub fn prefetch_slot(&self, slot: Slot) {
         let mut index = slot as usize;
-        for &level in &self.levels {
+        for level in [0].into_iter().chain(self.levels().map(|(_, level)| level)) {
             index /= FAN_OUT;
-            load(self.groups.get(level as usize + index).map(|group| group[0]));
+            load(self.groups.get(level + index).map(|group| group[0]));
         }
     }
 
@@ -175,10 +172,17 @@ impl RankTree {
     fn find_highest(&self) -> Option<(Rank, Slot)> {
         let bits = greatest(self.groups.last()?);
         let rank = Rank::from_bits(bits)?;
-        let mut index = 0;
-        for &level in self.levels.iter().rev() {
-            let group = &self.groups[level as usize + index];
+        let (mut index, mut end) = (0, self.groups.len());
+        // The slots that a group stands for, of the highest level first.
+        let mut span = FAN_OUT;
+        while self.lowest_groups * FAN_OUT > span {
+            span *= FAN_OUT;
+        }
+        while end > 0 {
+            end -= (self.lowest_groups * FAN_OUT).div_ceil(span);
+            let group = &self.groups[end + index];
             index = index * FAN_OUT + group.iter().position(|&entry| entry == bits)?;
+            span /= FAN_OUT;
         }
         Some((rank, index as Slot))
     }

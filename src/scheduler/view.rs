@@ -240,7 +240,7 @@ impl View {
     }
 
     /// Decides by the ranks for a demand.
-    #[inline]
+    #[inline(always)]
     fn decide_for(&mut self, class: ClassIndex) -> Result<Decision, Unplaced> {
         let Some(highest) = self.cache.highest(class, &self.table) else { return Err(self.why_infeasible()) };
         let demand = self.cache.demand(class);
@@ -266,7 +266,7 @@ impl View {
     }
 
     /// Carries a decision out.
-    #[inline]
+    #[inline(always)]
     fn commit(&mut self, decision: Decision, strict: bool) -> Result<Placement<'_>, Unplaced> {
         let is_free = decision.rank.is_free();
         if strict && !is_free {

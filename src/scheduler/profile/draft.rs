@@ -1,6 +1,7 @@
 //! A profile in the making, a part in each decision.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use super::{Count, KINDS_MAX, Profile, RESOURCES_MAX, Resource, SCARCEST, units_of};
 use crate::scheduler::amount::Amount;
@@ -91,13 +92,12 @@ impl Draft {
             };
             let start = self.done;
             self.done = end.min(start + left);
-            for index in start..self.done {
-                match self.stage {
-                    Stage::Typical => self.add_typical(index),
-                    Stage::All => self.add_to_all(index),
-                    Stage::Common => self.add_to_common(index),
-                    _ => self.add_node(table, (index * stride(table)) as Slot),
-                }
+            let part = start..self.done;
+            match self.stage {
+                Stage::Typical => part.for_each(|place| self.add_typical(place)),
+                Stage::All => part.for_each(|place| self.add_to_all(place)),
+                Stage::Common => part.for_each(|index| self.add_to_common(index)),
+                _ => self.add_nodes(table, part),
             }
             left -= self.done.saturating_sub(start);
             if self.done >= end {
@@ -238,9 +238,11 @@ impl Draft {
         self.profile.common.push(place, &self.profile.resources, &self.counted[place].demand, weight);
     }
 
-    fn add_node(&mut self, table: &NodeTable, slot: Slot) {
-        if let Some(node) = table.node(slot) {
-            let cell = node.cell(self.scarcest());
+    /// Adds nodes of the sample; vacant slots have nothing.
+    fn add_nodes(&mut self, table: &NodeTable, sample: Range<usize>) {
+        let (scarcest, stride) = (self.scarcest(), stride(table));
+        for index in sample {
+            let cell = table.cell((index * stride) as Slot, scarcest);
             self.scarcest_free += units_of(cell.free());
             self.scarcest_total += units_of(cell.total);
         }

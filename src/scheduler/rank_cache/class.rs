@@ -109,19 +109,22 @@ impl Class {
                     count += 1;
                 }
             }
-            None => {
-                self.set_profile(outlooks.profile());
-                if let Some(renewal) = renewal {
-                    renewal.stop();
-                }
-                self.ranks.reset(table.slot_count());
-                self.ranked = 0;
-                self.count_ranked = self.count;
-            }
+            None => self.forget_ranks(table, outlooks, renewal),
         }
         self.seen = changes.end();
         self.check(table);
         count
+    }
+
+    #[cold]
+    fn forget_ranks(&mut self, table: &NodeTable, outlooks: &Outlooks, renewal: Option<&mut Renewal>) {
+        self.set_profile(outlooks.profile());
+        if let Some(renewal) = renewal {
+            renewal.stop();
+        }
+        self.ranks.reset(table.slot_count());
+        self.ranked = 0;
+        self.count_ranked = self.count;
     }
 
     /// In debug builds, checks that the ranks are those that a look at every node would give.

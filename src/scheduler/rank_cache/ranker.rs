@@ -132,7 +132,7 @@ impl<'a> Ranker<'a> {
     }
 
     /// The rank of a slot.
-    #[inline]
+    #[inline(always)]
     pub fn rank(&mut self, slot: Slot) -> Option<Rank> {
         let node = self.table.node(slot)?;
         let (policy, scoring) = (self.table.policy(), &self.scoring);
