@@ -5,6 +5,9 @@ use crate::prefetch::load;
 use crate::scheduler::amount::Amount;
 use crate::scheduler::room;
 
+/// Cells in a cache line.
+const CELLS_PER_LINE: usize = 64 / size_of::<Amounts>();
+
 /// A row of cells a node.
 ///
 /// A node that says of what it has only how much is available, as in version 1, has just that in total. While no node
@@ -65,9 +68,8 @@ impl Rows {
     #[inline]
     pub fn prefetch_row(&self, slot: Slot) {
         let start = slot as usize * self.width;
-        for place in [start, start + self.width.saturating_sub(1)] {
-            load(self.cells.get(place).map(|cell| cell.reserved));
-        }
+        let row = self.cells.get(start..start + self.width).unwrap_or_default();
+        row.iter().step_by(CELLS_PER_LINE).chain(row.last()).for_each(|cell| load(cell.reserved));
     }
 
     /// A cell.

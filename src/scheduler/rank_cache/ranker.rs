@@ -25,7 +25,7 @@ pub struct Outlooks {
     kept: Vec<Dated>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Dated {
     slot: Slot,
     /// The latest change of the slot that the outlook is by. No slot has one at 0.
@@ -67,8 +67,7 @@ impl Outlooks {
     #[inline]
     pub fn prefetch_slot(&self, slot: Slot) {
         if let Some(dated) = self.kept.get(slot as usize & self.kept.len().wrapping_sub(1)) {
-            load((dated.slot, dated.date));
-            load(dated.outlook.free);
+            load(*dated);
         }
     }
 
