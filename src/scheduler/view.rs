@@ -377,3 +377,80 @@ impl View {
         ranked.reduce(|best, other| if other.0 > best.0 { other } else { best })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::gang::Strategy;
+    use crate::scheduler::policy::{DEFINITIONS, Parameters};
+    use crate::scheduler::rank::Tier;
+    use crate::wire::resources::{self, Meaning};
+
+    const NAMES: [&str; 10] = ["CPU", "GPU", "memory", "a", "b", "c", "d", "e", "f", "g"];
+
+    /// Amounts that fit often, and those at the ends of the range.
+    const AMOUNTS: [i64; 10] = [0, 1, 4_000, 6_000, 10_000, 40_000, 80_000, i64::MAX / 2, i64::MAX - 1, i64::MAX];
+    const NEGATIVE: [i64; 3] = [-1, i64::MIN / 2, i64::MIN];
+
+    fn list(random: &mut fastrand::Rng, length_max: usize, amounts: &[i64]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..random.usize(0..=length_max) {
+            let names = if random.bool() { &NAMES[..3] } else { &NAMES };
+            let name = names[random.usize(0..names.len())];
+            let units = amounts[random.usize(0..amounts.len())];
+            resources::append(&mut bytes, name.as_bytes(), Amount::from_units(units));
+        }
+        bytes
+    }
+
+    fn parsed(list: &[u8], meaning: Meaning) -> Resources<'_> {
+        Resources::parse(list, meaning).expect("it was written here")
+    }
+
+    /// Schedules a demand, and checks by a look at every node that none was of a higher tier.
+    fn schedule(view: &mut View, demand: &[u8], options: &ViewOptions) {
+        let known = view.resolve(parsed(demand, Meaning::Demand));
+        let tier = |slot| known.ok().and_then(|()| Tier::of(&view.demand, view.table.node(slot)?));
+        let tiers: Vec<Option<Tier>> = (0..view.table.slot_count() as Slot).map(tier).collect();
+        let placed = match view.schedule_again(demand, options) {
+            Some(placed) => placed,
+            None => view.schedule(parsed(demand, Meaning::Demand), options),
+        };
+        let tier = placed.ok().map(|placement| tiers[placement.slot as usize]);
+        assert_eq!(tier.flatten(), tiers.iter().copied().max().flatten());
+    }
+
+    /// Nothing overflows, and debug builds check each rank against what the node is like.
+    #[test]
+    fn a_demand_goes_to_a_node_of_the_highest_tier_whatever_amounts_there_are_and_whatever_has_happened() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for (definition, nodes) in DEFINITIONS.iter().flat_map(|definition| [(definition, 3), (definition, 40)]) {
+            let policy = Policy::named(definition.name, Parameters::default()).expect("a policy of that name");
+            let options = ViewOptions { policy, ..ViewOptions::default() };
+            let mut view = View::new(&options);
+            let reported = [&AMOUNTS[..], &NEGATIVE].concat();
+            let demands: Vec<Vec<u8>> = (0..20).map(|_| list(&mut random, 3, &AMOUNTS)).collect();
+            for _ in 0..if policy.learns() { 3_000 } else { 300 } {
+                let node = NodeId(random.i64(0..nodes));
+                let [available, total] = [(); 2].map(|()| list(&mut random, 8, &reported));
+                let [available, total] = [&available, &total].map(|list| parsed(list, Meaning::Report));
+                let [demand, other] = [(); 2].map(|()| &demands[random.usize(0..demands.len())]);
+                match random.u8(0..40) {
+                    0..3 => assert_eq!(view.report(node, total, &options), Ok(())),
+                    3 => assert_eq!(view.replace(node, available, total, &options), Ok(())),
+                    4 => assert!(view.update(node, available, total, &options).is_ok()),
+                    5 => view.remove(node),
+                    6 => _ = view.drain(node, random.bool()),
+                    7..10 => _ = view.release(node, parsed(demand, Meaning::Demand), random.u32(0..3)),
+                    10 => {
+                        let gang = [demand, other].map(|demand| parsed(demand, Meaning::Demand));
+                        _ = view.schedule_gang(gang.into_iter(), Strategy::Pack, random.bool(), |_, _| {});
+                    }
+                    _ => schedule(&mut view, demand, &options),
+                }
+            }
+        }
+    }
+}
