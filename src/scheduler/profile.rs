@@ -512,6 +512,35 @@ mod tests {
     }
 
     #[test]
+    fn kinds_that_do_not_fit_are_all_counted() {
+        let mut table = NodeTable::new(Policy::default(), UnitResources::default());
+        let names: [&[u8]; 2] = [b"CPU", b"GPU"];
+        let on_wire = |amounts: [i64; 2]| names.into_iter().zip(amounts.map(Amount::from_units));
+        assert_eq!(table.report(NodeId(1), on_wire([10, 10])), Ok(()));
+        let resources = names.map(|name| Resource::of(&table, table.names().get(name).expect("it is known")));
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..100 {
+            // More than a group.
+            let amounts: Vec<[i64; 2]> = (0..LANES + 4).map(|_| [random.i64(0..9), random.i64(0..9)]).collect();
+            let mut kinds = Kinds::default();
+            for (place, &amounts) in amounts.iter().enumerate() {
+                let mut demand = Demand::default();
+                assert_eq!(table.resolve(on_wire(amounts), &mut demand), Ok(()));
+                kinds.push(place, &resources, &demand, (1 << place) as f32);
+            }
+            for free in (0..10).flat_map(|cpu| (0..10).map(move |gpu| [cpu, gpu])) {
+                let mut vector = Vector::default();
+                (vector[0], vector[1]) = (free[0] as f32, free[1] as f32);
+                let is_unfit = |place: &usize| amounts[*place][0] > free[0] || amounts[*place][1] > free[1];
+                let expected: i64 = (0..amounts.len()).filter(is_unfit).map(|place| 1 << place).sum();
+                assert_eq!(kinds.unfit(&vector), expected as f32, "{amounts:?} {free:?}");
+            }
+        }
+    }
+
+    #[test]
     fn whole_nodes_have_a_prospect_where_tasks_leave_and_there_is_room() {
         // How many of 100 CPUs are allocated, how many were asked for, what is expected.
         let cases: [(u64, u64, f32); 9] = [

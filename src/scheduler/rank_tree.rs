@@ -202,7 +202,7 @@ mod tests {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
-        for slots in [1, 7, 8, 9, 64, 65, 600] {
+        for slots in [1, 7, 8, 9, 64, 65, 512, 513, 600] {
             // Few different scores, so that ties are common.
             let mut rank = || (random.u8(0..4) > 0).then(|| Rank::free(f32::from(random.i8(-3..3))));
             let mut model: Vec<Option<Rank>> = (0..slots).map(|_| rank()).collect();
