@@ -193,8 +193,11 @@ fn a_polling_server_answers_sleeps_as_it_was_told_and_stops() {
             alone.assert_closed("it has sent all");
             (0..100).for_each(|_| others[0].round_trip());
         }
+        let mut alone = server.connect();
+        (0..100).for_each(|_| alone.round_trip());
         if sleeps {
             wait_until("it sleeps", || server.process.is_asleep());
+            alone.round_trip();
             server.connect().round_trip();
         } else {
             let ticks = server.process.processor_ticks();

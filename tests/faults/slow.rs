@@ -42,6 +42,22 @@ fn a_frame_that_is_begun_and_not_finished_closes_its_connection() {
     assert!(ended.stderr.contains("8 with a frame not finished in time"), "{}", ended.stderr);
 }
 
+/// Expected: the same of the only client of a server that polls, whose socket the poll does not watch. Another one in its place is
+/// served.
+#[test]
+fn a_client_that_is_alone_has_to_finish_its_frames_too() {
+    let server = Server::start(&["--busy-poll", "always", "--frame-timeout", "300ms"]);
+    for transport in Transport::ALL {
+        let mut client = server.connect_over(transport);
+        (0..100).for_each(|_| client.round_trip());
+        client.send(&announce(9, b""));
+        client.assert_closed(&format!("{transport:?}"));
+    }
+    server.connect().round_trip();
+    let ended = server.terminate();
+    assert!(ended.stderr.contains("2 with a frame not finished in time"), "{}", ended.stderr);
+}
+
 /// Expected: a client that sends a byte now and then is closed all the same, since a frame counts from its first byte.
 #[test]
 fn a_trickle_of_bytes_does_not_keep_a_connection_open() {
