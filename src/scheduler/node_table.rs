@@ -287,6 +287,12 @@ impl NodeTable {
         &self.changes
     }
 
+    /// Says that somebody knows the nodes as they are now: what changes later is another change.
+    #[inline]
+    pub fn set_read(&mut self) {
+        self.changes.set_read();
+    }
+
     /// The names of resources.
     #[inline]
     pub fn names(&self) -> &ResourceNames {

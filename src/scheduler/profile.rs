@@ -101,7 +101,8 @@ impl Outlook {
         self.is_plain && asked.is_all && differences >= 0
     }
 
-    /// What would be free with a demand placed there.
+    /// What would be free with a demand placed there. Floats round what is beyond 2^24 multiples of 1/10,000, such as bytes: a few
+    /// of those may seem to be left, or to lack, where none do. Exact amounts have not filled more in replays.
     #[inline]
     pub fn free_after(&self, asked: &Asked) -> Vector {
         let mut after = self.free;

@@ -277,11 +277,13 @@ impl View {
         let demand = class.map_or(&self.demand, |class| self.cache.demand(class));
         self.table.place(slot, demand);
         let Some(node) = self.table.node(slot) else { return Err(Unplaced::Infeasible) };
+        let id = node.id();
         if let Some(class) = class.filter(|_| is_free) {
             self.cache.follow_placement(class, &self.table, node, before);
+            self.table.set_read();
         }
         let demand = class.map_or(&self.demand, |class| self.cache.demand(class));
-        Ok(Placement { slot, node: node.id(), is_free, demand })
+        Ok(Placement { slot, node: id, is_free, demand })
     }
 
     #[cold]
@@ -418,6 +420,26 @@ mod tests {
         };
         let tier = placed.ok().map(|placement| tiers[placement.slot as usize]);
         assert_eq!(tier.flatten(), tiers.iter().copied().max().flatten());
+    }
+
+    #[test]
+    fn a_node_that_a_gang_is_placed_on_has_changed_once() {
+        let options = ViewOptions::default();
+        let mut view = View::new(&options);
+        let mut cpu = Vec::new();
+        resources::append(&mut cpu, b"CPU", Amount::WHOLE);
+        let mut cpus = Vec::new();
+        resources::append(&mut cpus, b"CPU", Amount::WHOLE.times(9));
+        assert_eq!(view.report(NodeId(1), parsed(&cpus, Meaning::Report), &options), Ok(()));
+        view.settle();
+        let before = view.table.changes().end();
+        let gang = [(); 4].map(|()| parsed(&cpu, Meaning::Demand));
+        assert!(view.schedule_gang(gang.into_iter(), Strategy::Pack, true, |_, _| {}).is_ok());
+        assert_eq!(view.table.changes().end(), before + 1);
+        // But what follows a decision is another change.
+        assert!(view.schedule(parsed(&cpu, Meaning::Demand), &options).is_ok());
+        assert_eq!(view.release(NodeId(1), parsed(&cpu, Meaning::Demand), 1), Ok(()));
+        assert_eq!(view.table.changes().end(), before + 3);
     }
 
     /// Nothing overflows, and debug builds check each rank against what the node is like.

@@ -18,8 +18,6 @@ impl NodeTable {
         let node = &mut self.nodes[slot as usize];
         node.queued = node.queued.saturating_add(1);
         self.changes.mark(slot);
-        // An outlook may follow the placement: what changes later is another change.
-        self.changes.set_read();
         self.check();
     }
 
