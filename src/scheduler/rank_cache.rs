@@ -100,7 +100,7 @@ impl RankCache {
         let mut latest_first = table.changes().latest_first();
         match step {
             Step::View => {
-                load((self.by_bytes.len(), self.classes.len(), self.profile_due));
+                load((self.by_bytes.len(), self.classes.len()));
                 load((self.decisions, self.profile_due, self.looked_at));
                 load(self.renewal.class());
                 self.outlooks.prefetch();

@@ -32,7 +32,7 @@ pub struct Alone {
 }
 
 impl<V: Service> Server<V> {
-    /// A poll has brought something for one connection, or for several or none.
+    /// A poll has brought something for one connection, or for several.
     #[inline]
     pub(super) fn count_alone(&mut self, token: Option<Token>) {
         if token == self.alone.token {
