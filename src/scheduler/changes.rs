@@ -70,7 +70,7 @@ impl Changes {
     }
 
     /// A slot has changed.
-    #[inline]
+    #[inline(always)]
     pub fn mark(&mut self, slot: Slot) {
         if slot != self.newest {
             self.move_to_front(slot);

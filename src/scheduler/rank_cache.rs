@@ -83,7 +83,7 @@ pub struct RankCache {
 impl RankCache {
     /// The class of a list of resources that was [remembered](Self::remember) byte for byte, if the names in it
     /// still have the ids that they had.
-    #[inline]
+    #[inline(always)]
     pub fn recall(&self, bytes: &[u8], names_generation: u64) -> Option<ClassIndex> {
         if bytes.len() > REMEMBERED_LENGTH_MAX {
             return None;
@@ -162,7 +162,7 @@ impl RankCache {
     }
 
     /// The node that ranks first for a class, ties to the lower slot; `None` where none is feasible.
-    #[inline]
+    #[inline(always)]
     pub fn highest(&mut self, class_index: ClassIndex, table: &NodeTable) -> Option<(Rank, Slot)> {
         self.decisions += 1;
         let class = &mut self.classes[class_index.0];
@@ -189,7 +189,7 @@ impl RankCache {
     }
 
     /// A demand of a class was placed on a node that was free for it. `before` was the latest change of the node until then.
-    #[inline]
+    #[inline(always)]
     pub fn follow_placement(&mut self, class: ClassIndex, table: &NodeTable, node: Node<'_>, before: Position) {
         let class = &self.classes[class.0];
         if Rc::ptr_eq(&class.profile, self.outlooks.profile()) {

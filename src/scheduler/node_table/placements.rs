@@ -8,7 +8,7 @@ use crate::scheduler::units::Units;
 
 impl NodeTable {
     /// Adds a placement to what is reserved and queued on a feasible node.
-    #[inline]
+    #[inline(always)]
     pub fn place(&mut self, slot: Slot, demand: &Demand) {
         for &(id, amount) in &demand.entries {
             if self.cells.reserve(slot, id, amount).is_unit() {
