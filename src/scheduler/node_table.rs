@@ -1,13 +1,13 @@
 //! The nodes of a view: what each one has, what is reserved on it, and how many placements it has queued.
 
 mod demand;
+mod limits;
 mod node;
 mod placements;
 mod report;
 mod update;
 
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
@@ -20,15 +20,13 @@ use super::policy::{NodeTerm, Policy};
 use super::resource_names::{ResourceId, ResourceNames};
 use super::room;
 use super::units::{UnitResources, Units};
-use crate::memory::MemoryLimit;
 use crate::prefetch::load;
 use crate::wire::NodeId;
 
-pub use demand::Demand;
+pub use demand::{Demand, UnknownResource};
+pub use limits::{Full, NAMES_MAX, TableLimits};
 pub use node::Node;
 pub use update::Placements;
-
-use demand::keep_last;
 
 /// Places of a report whose names are remembered for the next.
 const ORDER_MAX: usize = 64;
@@ -36,58 +34,9 @@ const ORDER_MAX: usize = 64;
 /// Nodes below which no resource may be common enough to be a column, so that all have to be looked at.
 const SMALL_TABLE: usize = 64;
 
-/// A demand for a resource that no node of the view has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownResource;
-
 /// A placement that is to be released is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotPlaced;
-
-/// Names of resources in a view at most, where nothing else is said: what 8,000 placement groups of eight bundles with three
-/// resources have.
-pub const NAMES_MAX: usize = 250_000;
-
-/// How much a table takes.
-#[derive(Clone, Copy, Debug)]
-pub struct TableLimits {
-    /// Distinct names of resources at most.
-    pub names_max: usize,
-    /// What all tables may take.
-    pub memory: MemoryLimit,
-}
-
-impl Default for TableLimits {
-    fn default() -> Self {
-        Self { names_max: NAMES_MAX, memory: MemoryLimit::default() }
-    }
-}
-
-/// Why a report, or a part of it, is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// The view has as many nodes as it may have.
-    Nodes,
-    /// The view knows as many names of resources as it may know.
-    Names,
-    /// Memory is short: there are no new nodes, and those that are there get no more resources than they have.
-    Memory,
-}
-
-impl Full {
-    /// Number of kinds.
-    pub const KINDS: usize = 3;
-}
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nodes => "the view has as many nodes as --max-nodes allows",
-            Self::Names => "the view has as many names of resources as --max-names allows",
-            Self::Memory => "memory is short (--max-memory)",
-        })
-    }
-}
 
 #[derive(Debug)]
 struct NodeEntry {
@@ -356,37 +305,6 @@ impl NodeTable {
         self.slots.find(self.hasher.hash_one(node), is_of_node).copied()
     }
 
-    /// Resolves a demand into `demand`, in place of what that held. The last amount given for a resource
-    /// counts; an amount of zero is no demand.
-    ///
-    /// # Errors
-    /// When it asks for a resource that no node has.
-    #[inline]
-    pub fn resolve<'k>(
-        &self,
-        resources: impl Iterator<Item = (&'k [u8], Amount)>,
-        demand: &mut Demand,
-    ) -> Result<(), UnknownResource> {
-        let entries = &mut demand.entries;
-        entries.clear();
-        // Only a demand that can hardly be met pays for the set.
-        let mut unknown = HashSet::new();
-        for (name, amount) in resources {
-            match self.names.get(name).filter(|&id| self.cells.holders(id) > 0) {
-                Some(id) => entries.push((id, amount)),
-                None if amount > Amount::ZERO => _ = unknown.insert(name),
-                None => _ = unknown.remove(name),
-            }
-        }
-        if !unknown.is_empty() {
-            return Err(UnknownResource);
-        }
-        entries.sort_by_key(|&(id, _)| id);
-        entries.dedup_by(keep_last);
-        entries.retain(|(_, amount)| *amount > Amount::ZERO);
-        Ok(())
-    }
-
     /// Checks the whole state against a plain recomputation, in debug builds.
     fn check(&self) {
         #[cfg(debug_assertions)]
@@ -416,6 +334,7 @@ impl NodeTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::MemoryLimit;
     use crate::scheduler::policy::Parameters;
 
     type Report<'a> = &'a [(&'a str, i64)];

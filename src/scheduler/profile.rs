@@ -6,8 +6,10 @@
 //! [`RankCache`](super::rank_cache::RankCache)).
 
 mod draft;
+mod kinds;
 
 pub use self::draft::Draft;
+use self::kinds::Kinds;
 use super::amount::Amount;
 use super::node_table::{Demand, Node, NodeTable};
 use super::policy::NodeTerm;
@@ -141,28 +143,6 @@ struct Factors {
     scarce_free: Vector,
 }
 
-/// Kinds that are compared at once; as many as a [`Vector`] has values.
-const LANES: usize = RESOURCES_MAX;
-
-/// Kinds of tasks with a weight each, in groups of lanes: by resource what each kind asks for, so that one resource is
-/// compared with several kinds at once. Lanes without a kind have no weight.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kinds {
-    groups: Vec<Group>,
-    /// The most that any of them asks for.
-    largest: Vector,
-    /// How many resources are in use.
-    resources: usize,
-    /// Each kind's place among those that were counted, ascending, to tell the same kind in another profile.
-    places: Vec<usize>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Group {
-    amounts: [[f32; LANES]; RESOURCES_MAX],
-    weights: [f32; LANES],
-}
-
 /// A snapshot of what demands and nodes look like.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
@@ -201,16 +181,14 @@ impl Profile {
     pub fn prefetch(&self) {
         load(self.factors);
         load(self.prospect);
-        load((self.resources.len(), self.common.groups.len()));
+        load((self.resources.len(), self.common.len()));
     }
 
     /// Loads what scores look at and [`Profile::prefetch`] has found.
     #[inline]
     pub fn prefetch_lists(&self) {
         load(self.resources.first().copied());
-        for group in &self.common.groups {
-            load((group.amounts[0][0], group.weights[0]));
-        }
+        self.common.prefetch();
     }
 
     /// Whether there is nothing to go by.
@@ -220,7 +198,7 @@ impl Profile {
 
     /// How many kinds of tasks a score looks at, at most.
     pub fn kinds(&self) -> usize {
-        LANES * self.common.groups.len().max(self.all.groups.len()).max(1)
+        self.common.len().max(self.all.len()).max(kinds::LANES)
     }
 
     /// Whether it differs from another enough to be worth new scores.
@@ -353,16 +331,6 @@ fn folded(values: &Vector, fold: impl Fn(f32, f32) -> f32) -> f32 {
     fold(fold(four[0], four[1]), fold(four[2], four[3]))
 }
 
-/// Whether a value is greater than the other's; looks at all of them together.
-#[inline]
-fn is_any_greater(one: &Vector, other: &Vector) -> bool {
-    let mut greater = false;
-    for place in 0..RESOURCES_MAX {
-        greater |= one[place] > other[place];
-    }
-    greater
-}
-
 #[inline]
 fn sum(values: &Vector) -> f32 {
     folded(values, |one, other| one + other)
@@ -377,86 +345,6 @@ impl Resource {
     fn of(table: &NodeTable, id: ResourceId) -> Self {
         let capacity = table.capacity(id) as f32;
         Self { id, scarcity: 0.0, typical: 0.0, capacity, largest_inverse: table.largest_inverse(id) }
-    }
-}
-
-impl Kinds {
-    fn push(&mut self, place: usize, resources: &[Resource], demand: &Demand, weight: f32) {
-        let lane = self.places.len() % LANES;
-        if lane == 0 {
-            self.groups.push(Group::default());
-        }
-        if let Some(group) = self.groups.last_mut() {
-            let places = group.amounts.iter_mut().zip(&mut self.largest);
-            for ((amounts, largest), resource) in places.zip(resources) {
-                amounts[lane] = demand.amount(resource.id).units() as f32;
-                *largest = largest.max(amounts[lane]);
-            }
-            group.weights[lane] = weight;
-        }
-        self.places.push(place);
-        self.resources = resources.len();
-    }
-
-    /// What the kinds cannot use of the units of the scarcest resource, by their weights.
-    fn unusable(&self, free: &Vector, units: &Units) -> f32 {
-        let kinds = self.groups.iter().flat_map(|group| (0..LANES).map(move |lane| (group, lane)));
-        let unusable = kinds.map(|(group, lane)| {
-            let demanded = Amount::from_units(group.amounts[SCARCEST][lane] as i64);
-            let amounts = group.amounts[..self.resources].iter().map(|amounts| amounts[lane]);
-            let fits = amounts.zip(free).all(|(amount, free)| amount <= *free) && units.can_host(demanded);
-            let unusable = if fits { units_of(units.unusable(demanded)) } else { free[SCARCEST] };
-            group.weights[lane] * unusable
-        });
-        unusable.sum()
-    }
-
-    /// The weight of the kinds that do not fit into what is free.
-    #[inline]
-    fn unfit(&self, free: &Vector) -> f32 {
-        // A node with room often has it for every kind.
-        if is_any_greater(&self.largest, free) { self.sum_unfit(free) } else { 0.0 }
-    }
-
-    fn sum_unfit(&self, free: &Vector) -> f32 {
-        let mut unfit = [0.0; LANES];
-        for group in &self.groups {
-            // All bits of a lane are set where the kind lacks something: so the lanes are compared at once.
-            let mut lacks = [0; LANES];
-            for (amounts, free) in group.amounts[..self.resources].iter().zip(free) {
-                for (lacks, amount) in lacks.iter_mut().zip(amounts) {
-                    *lacks |= if amount > free { u32::MAX } else { 0 };
-                }
-            }
-            for (unfit, (lacks, weight)) in unfit.iter_mut().zip(lacks.iter().zip(&group.weights)) {
-                *unfit += f32::from_bits(lacks & weight.to_bits());
-            }
-        }
-        sum(&unfit)
-    }
-
-    fn weight(&self, index: usize) -> f32 {
-        self.groups[index / LANES].weights[index % LANES]
-    }
-
-    /// Whether the weights of the kinds, together, differ by more than is tolerable.
-    fn differs(&self, other: &Kinds) -> bool {
-        let (mut mine, mut theirs, mut difference) = (0, 0, 0.0);
-        while mine < self.places.len() || theirs < other.places.len() {
-            let place = |kinds: &Kinds, index: usize| kinds.places.get(index).copied().unwrap_or(usize::MAX);
-            let (my_place, their_place) = (place(self, mine), place(other, theirs));
-            let (mut my_weight, mut their_weight) = (0.0, 0.0);
-            if my_place <= their_place {
-                my_weight = self.weight(mine);
-                mine += 1;
-            }
-            if their_place <= my_place {
-                their_weight = other.weight(theirs);
-                theirs += 1;
-            }
-            difference += (my_weight - their_weight).abs();
-        }
-        difference > DIFFERENCE_MIN
     }
 }
 
@@ -509,35 +397,6 @@ mod tests {
             let outlook = policy.outlook(&profile, node);
             assert_eq!(outlook.is_free_for(&profile.asked(&demand)), is_known, "case {case}");
             assert!(!is_known || Tier::of(&demand, node) == Some(Tier::FREE), "case {case}");
-        }
-    }
-
-    #[test]
-    fn kinds_that_do_not_fit_are_all_counted() {
-        let mut table = NodeTable::new(Policy::default(), UnitResources::default());
-        let names: [&[u8]; 2] = [b"CPU", b"GPU"];
-        let on_wire = |amounts: [i64; 2]| names.into_iter().zip(amounts.map(Amount::from_units));
-        assert_eq!(table.report(NodeId(1), on_wire([10, 10])), Ok(()));
-        let resources = names.map(|name| Resource::of(&table, table.names().get(name).expect("it is known")));
-        let seed = fastrand::u64(..);
-        println!("seed {seed}");
-        let mut random = fastrand::Rng::with_seed(seed);
-        for _ in 0..100 {
-            // More than a group.
-            let amounts: Vec<[i64; 2]> = (0..LANES + 4).map(|_| [random.i64(0..9), random.i64(0..9)]).collect();
-            let mut kinds = Kinds::default();
-            for (place, &amounts) in amounts.iter().enumerate() {
-                let mut demand = Demand::default();
-                assert_eq!(table.resolve(on_wire(amounts), &mut demand), Ok(()));
-                kinds.push(place, &resources, &demand, (1 << place) as f32);
-            }
-            for free in (0..10).flat_map(|cpu| (0..10).map(move |gpu| [cpu, gpu])) {
-                let mut vector = Vector::default();
-                (vector[0], vector[1]) = (free[0] as f32, free[1] as f32);
-                let is_unfit = |place: &usize| amounts[*place][0] > free[0] || amounts[*place][1] > free[1];
-                let expected: i64 = (0..amounts.len()).filter(is_unfit).map(|place| 1 << place).sum();
-                assert_eq!(kinds.unfit(&vector), expected as f32, "{amounts:?} {free:?}");
-            }
         }
     }
 

@@ -33,7 +33,8 @@ const CLASSES_MAX: usize = 256;
 const RANKS_MAX: usize = 1 << 22;
 const CLASSES_MIN: usize = 16;
 
-/// Longest list of resources that is remembered in bytes, and how many of a class are: 2 MiB in all, since each list is kept with its class too.
+/// Longest list of resources that is remembered in bytes, and how many of a class are: 2 MiB in all, since each list is kept with its
+/// class too.
 const REMEMBERED_LENGTH_MAX: usize = 1024;
 const REMEMBERED_PER_CLASS: usize = 4;
 

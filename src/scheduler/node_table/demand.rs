@@ -1,12 +1,19 @@
 //! What a task asks for.
 
+use std::collections::HashSet;
+
 use smallvec::SmallVec;
 
+use super::NodeTable;
 use crate::scheduler::amount::Amount;
 use crate::scheduler::resource_names::ResourceId;
 
 /// Most tasks ask for no more resources than fit in place, where they are found without another look at memory.
 pub(super) type Entries = SmallVec<[(ResourceId, Amount); 3]>;
+
+/// A demand for a resource that no node of the view has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownResource;
 
 /// What a task asks for: positive amounts of distinct resources that some node has, in the order of their ids.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
@@ -59,6 +66,39 @@ impl Demand {
             same
         });
         Demand { entries }
+    }
+}
+
+impl NodeTable {
+    /// Resolves a demand into `demand`, in place of what that held. The last amount given for a resource
+    /// counts; an amount of zero is no demand.
+    ///
+    /// # Errors
+    /// When it asks for a resource that no node has.
+    #[inline]
+    pub fn resolve<'k>(
+        &self,
+        resources: impl Iterator<Item = (&'k [u8], Amount)>,
+        demand: &mut Demand,
+    ) -> Result<(), UnknownResource> {
+        let entries = &mut demand.entries;
+        entries.clear();
+        // Only a demand that can hardly be met pays for the set.
+        let mut unknown = HashSet::new();
+        for (name, amount) in resources {
+            match self.names.get(name).filter(|&id| self.cells.holders(id) > 0) {
+                Some(id) => entries.push((id, amount)),
+                None if amount > Amount::ZERO => _ = unknown.insert(name),
+                None => _ = unknown.remove(name),
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(UnknownResource);
+        }
+        entries.sort_by_key(|&(id, _)| id);
+        entries.dedup_by(keep_last);
+        entries.retain(|(_, amount)| *amount > Amount::ZERO);
+        Ok(())
     }
 }
 
